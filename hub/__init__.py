@@ -1,0 +1,1 @@
+"""The requester: REST API, registry, auctions, results ledger."""

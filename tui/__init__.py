@@ -1,0 +1,1 @@
+"""What operators look at and type: the command line and the terminal screens."""

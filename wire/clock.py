@@ -1,0 +1,25 @@
+"""The only place that reads the wall clock. Timestamps are for people; they never decide an order."""
+
+import time
+from datetime import UTC, datetime
+
+
+def unix_ns() -> int:
+    """Wall clock in nanoseconds since 1970, UTC. For display and coarse deadlines only."""
+    return time.time_ns()
+
+
+def unix() -> float:
+    """Wall clock in seconds since 1970, UTC."""
+    return time.time()
+
+
+def monotonic() -> float:
+    """Seconds on a clock that never jumps. For durations and time-outs."""
+    return time.monotonic()
+
+
+def rfc3339(ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339 with nanoseconds, UTC: `2026-01-02T03:04:05.000000006Z`."""
+    whole = datetime.fromtimestamp(ns // 1_000_000_000, tz=UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ns % 1_000_000_000:09d}Z"

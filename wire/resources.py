@@ -1,0 +1,27 @@
+"""Amounts of CPU, memory, disk and GPU: how they are written, compared and added."""
+
+import msgspec
+
+
+class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An amount of each resource. `cpu` in cores, `memory` and `disk` in bytes, `gpu` in devices."""
+
+    cpu: float = 0.0
+    memory: int = 0
+    disk: int = 0
+    gpu: int = 0
+
+    def __add__(self, other: "Resources") -> "Resources":
+        return Resources(
+            round(self.cpu + other.cpu, 6), self.memory + other.memory, self.disk + other.disk, self.gpu + other.gpu
+        )
+
+    def __sub__(self, other: "Resources") -> "Resources":
+        return Resources(
+            round(self.cpu - other.cpu, 6), self.memory - other.memory, self.disk - other.disk, self.gpu - other.gpu
+        )
+
+    def lacking(self, room: "Resources") -> list[str]:
+        """Names of the resources of which `room` has less than this amount; empty when all fit."""
+        names = ("cpu", "memory", "disk", "gpu")
+        return [name for name in names if getattr(self, name) > getattr(room, name) + 1e-9]
