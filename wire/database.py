@@ -1,0 +1,179 @@
+"""SQLite as both sides use it: WAL with FULL, one writer thread with group commit, one reader thread.
+
+Delivery rests on it (acknowledge after commit), so it belongs to the contract. Nothing else opens SQLite;
+`agent/store` and `hub/store` own the tables and the queries.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Connection = sqlite3.Connection
+Row = sqlite3.Row
+BATCH = 256
+"""Most operations that share one commit."""
+
+_Job = tuple[Callable[[sqlite3.Connection], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class Database:
+    """One database file. `write` and `read` take a function of a connection and run it on their thread.
+
+    All writes queued at one moment share one transaction (BEGIN IMMEDIATE … COMMIT), each in a savepoint
+    of its own: a failing one is undone alone. A future resolves only after the commit is on disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._reader_started = False
+        self.commits = 0
+        self.operations = 0
+
+    def open(self) -> None:
+        """Open the file and start the writer. Raises OSError or sqlite3.DatabaseError for a bad file."""
+        connection = _connect(self.path)
+        writer = threading.Thread(target=self._write_loop, args=(connection,), name=f"db-{self.path.stem}", daemon=True)
+        self._threads.append(writer)
+        writer.start()
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction; returns after the commit is durable. Raises what `work` raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._writes.put((work, loop, future))
+        return await future
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on a connection that cannot write. Sees all commits that were done before the call."""
+        if not self._reader_started:
+            self._reader_started = True
+            reader = threading.Thread(target=self._read_loop, name=f"db-{self.path.stem}-read", daemon=True)
+            self._threads.append(reader)
+            reader.start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._reads.put((work, loop, future))
+        return await future
+
+    def close(self) -> None:
+        """Finish what is queued, then close. Idempotent."""
+        self._writes.put(None)
+        self._reads.put(None)
+        for thread in self._threads:
+            thread.join(timeout=10)
+        self._threads.clear()
+
+    def _write_loop(self, connection: sqlite3.Connection) -> None:
+        with contextlib.closing(connection):
+            while (first := self._writes.get()) is not None:
+                batch, last = [first], False
+                while len(batch) < BATCH:
+                    try:
+                        job = self._writes.get_nowait()
+                    except queue.Empty:
+                        break
+                    if job is None:
+                        last = True
+                        break
+                    batch.append(job)
+                _deliver(_commit(connection, batch))
+                self.commits += 1
+                self.operations += len(batch)
+                if last:
+                    break
+
+    def _read_loop(self) -> None:
+        with contextlib.closing(_connect(self.path, read_only=True)) as connection:
+            while (job := self._reads.get()) is not None:
+                work, loop, future = job
+                try:
+                    outcome: tuple[Any, BaseException | None] = (work(connection), None)
+                except Exception as error:  # noqa: BLE001  whatever it is belongs to the caller
+                    outcome = (None, error)
+                _deliver([(loop, future, *outcome)])
+
+
+_Outcome = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Any, BaseException | None]
+
+
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection with the pragmas that durability rests on, checked rather than assumed."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA busy_timeout=5000")
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+        # Only the writer may checkpoint: two checkpointing connections can corrupt SQLite before 3.51.3.
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        return connection
+    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    connection.execute("PRAGMA synchronous=FULL")
+    level = connection.execute("PRAGMA synchronous").fetchone()[0]
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA cache_size=-2000")
+    connection.execute("PRAGMA journal_size_limit=4194304")
+    if mode != "wal" or level != 2:
+        connection.close()
+        raise OSError(f"{path}: SQLite gives journal_mode={mode} synchronous={level}, not wal and 2 (FULL)")
+    return connection
+
+
+def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[_Outcome]:
+    """Run a batch in one transaction. If the commit itself fails, every operation of the batch fails."""
+    outcomes: list[_Outcome] = []
+    alone = len(batch) == 1
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for work, loop, future in batch:
+            outcomes.append((loop, future, *_attempt(connection, work, alone=alone)))
+        connection.execute("COMMIT")
+    except Exception as error:  # noqa: BLE001  the caller must hear of it, whatever it is
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        return [(loop, future, None, error) for _, loop, future in batch]
+    return outcomes
+
+
+def _attempt(
+    connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], Any], *, alone: bool
+) -> tuple[Any, BaseException | None]:
+    if alone:
+        return work(connection), None
+    connection.execute("SAVEPOINT one")
+    try:
+        result = work(connection)
+    except Exception as error:  # noqa: BLE001  handed to the caller through its future
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+        return None, error
+    connection.execute("RELEASE one")
+    return result, None
+
+
+def _deliver(outcomes: list[_Outcome]) -> None:
+    """Resolve the futures, one wake-up of each loop for the whole batch."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for outcome in outcomes:
+        by_loop.setdefault(outcome[0], []).append(outcome)
+    for loop, mine in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve(outcomes: list[_Outcome]) -> None:
+    for _, future, result, error in outcomes:
+        if future.cancelled():
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,376 @@
+"""The MQTT 5 session over aiomqtt: will, epoch, back-off, reason codes, and acknowledgement after the commit.
+
+It knows no meaning of any message. The library's automatic acknowledgement, its queues and its reconnect
+are switched off or bypassed: a message is acknowledged when the handler returns, a publish counts when the
+broker's PUBACK says success, and what must survive a crash lies in an outbox, never here.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import aiomqtt
+import msgspec
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from wire.backoff import Backoff
+from wire.failures import TenderError, Unavailable
+
+log = logging.getLogger(__name__)
+TAKEN_OVER = 0x8E
+
+
+class Packet(msgspec.Struct, frozen=True):
+    """One message from the broker."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One message for the broker. `expiry` in seconds."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    expiry: int | None = None
+
+
+class PublishRefused(TenderError):
+    """The broker answered a publish with a reason code of failure; sending it again would not help."""
+
+    code = "PublishRefused"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how to connect. Times in seconds. `in_flight` bounds unacknowledged publishes."""
+
+    hosts: list[tuple[str, int]]
+    client_id: str
+    tls: ssl.SSLContext
+    filters: list[str]
+    keepalive: int = 300
+    session_expiry: int = 86_400
+    in_flight: int = 20
+    timeout: float = 10.0
+    max_packet: int = 262_144
+    will_delay: int = 30
+
+
+class Handler(Protocol):
+    """What the link needs from its owner."""
+
+    async def new_epoch(self) -> int:
+        """Persist and return the epoch, one higher than before. Called before every CONNECT."""
+        ...
+
+    def will(self, ep: int) -> Outgoing:
+        """The will for a session of this epoch."""
+        ...
+
+    async def up(self, *, session_present: bool) -> None:
+        """The link is open and subscribed. Runs beside `receive`; errors of a lost link may pass through."""
+        ...
+
+    async def receive(self, packets: list[Packet]) -> None:
+        """Take what has arrived, in order. The broker is acknowledged when this returns."""
+        ...
+
+    def down(self, why: str) -> None:
+        """The link was lost or could not be opened."""
+        ...
+
+
+class Link:
+    """Keeps one session open for as long as `run` runs."""
+
+    def __init__(self, options: Options, handler: Handler) -> None:
+        self._options, self._handler = options, handler
+        self._session: _Session | None = None
+        self.connected = asyncio.Event()
+        self.ep = 0
+        self.counters = {"connects": 0, "taken_over": 0, "refused_publishes": 0, "poisoned": 0}
+
+    async def publish(self, message: Outgoing) -> None:
+        """Hand one message to the broker and wait for its answer.
+
+        Raises Unavailable when the link is or goes down (the message may arrive all the same), and
+        PublishRefused when the broker will not take it.
+        """
+        session = self._session
+        if session is None:
+            raise Unavailable("not connected to the broker")
+        try:
+            await session.publish(message)
+        except PublishRefused:
+            self.counters["refused_publishes"] += 1
+            raise
+
+    async def run(self) -> None:
+        """Connect, serve, reconnect with full jitter (1 s to 5 min); returns only by cancellation."""
+        backoff = Backoff(first=1.0, most=300.0)
+        while True:
+            why, code = await self._serve_once(backoff)
+            self._handler.down(why)
+            delay = backoff.next()
+            if code == TAKEN_OVER:
+                self.counters["taken_over"] += 1
+                log.error("another client took over the session of %s: two boxes with one identity?", self._options.client_id)
+                delay = max(delay, 30.0)
+            await asyncio.sleep(delay)
+
+    async def goodbye(self, message: Outgoing) -> None:
+        """Publish a last message if the link is up, within 2 s; errors do not matter any more."""
+        with contextlib.suppress(TenderError, TimeoutError):
+            async with asyncio.timeout(2):
+                await self.publish(message)
+
+    async def _serve_once(self, backoff: Backoff) -> tuple[str, int]:
+        for host, port in self._options.hosts:
+            self.ep = await self._handler.new_epoch()
+            session = _Session(self._options, host, port, self._handler.will(self.ep))
+            try:
+                async with session.open():
+                    self.counters["connects"] += 1
+                    backoff.settled()
+                    self._session = session
+                    self.connected.set()
+                    await self._pump(session)
+            except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+                cause = error.__cause__ or error
+                log.info("link to %s:%d: %s", host, port, cause)
+                return f"{host}:{port}: {cause}", _code_of(error)
+            finally:
+                self._session = None
+                self.connected.clear()
+                session.fail_pending()
+        return "no broker address left to try", 0
+
+    async def _pump(self, session: "_Session") -> None:
+        """Feed the handler until the link is lost. `up` runs beside it."""
+        announce = asyncio.create_task(self._announce(session))
+        try:
+            while True:
+                batch = await session.take()
+                await self._handle([packet for packet, _ in batch])
+                for _, mid in batch:
+                    session.ack(mid)
+        finally:
+            announce.cancel()
+            await asyncio.gather(announce, return_exceptions=True)
+
+    async def _announce(self, session: "_Session") -> None:
+        try:
+            await self._handler.up(session_present=session.session_present)
+        except TenderError as error:
+            log.info("announcing was cut off: %s", error)
+        except Exception:
+            log.exception("announcing failed")
+            session.lose()
+
+    async def _handle(self, packets: list[Packet]) -> None:
+        """One call for all; if that fails, one by one, so that one poisonous message cannot stop the rest."""
+        try:
+            await self._handler.receive(packets)
+        except Exception:
+            if len(packets) == 1:
+                self.counters["poisoned"] += 1
+                log.exception("a message on %s could not be handled and was set aside", packets[0].topic)
+                return
+            for packet in packets:
+                await self._handle([packet])
+
+
+class _Session:
+    """One connection. Wraps aiomqtt where it drops what we need (flags, reason codes, manual ack)."""
+
+    def __init__(self, options: Options, host: str, port: int, will: Outgoing) -> None:
+        self._options = options
+        self._client = aiomqtt.Client(
+            host,
+            port,
+            identifier=options.client_id,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=False,
+            keepalive=options.keepalive,
+            timeout=options.timeout,
+            tls_context=options.tls,
+            properties=_properties(
+                PacketTypes.CONNECT,
+                SessionExpiryInterval=options.session_expiry,
+                ReceiveMaximum=max(20, options.in_flight),
+                MaximumPacketSize=options.max_packet,
+            ),
+            will=aiomqtt.Will(
+                will.topic,
+                will.payload,
+                qos=1,
+                retain=True,
+                properties=_properties(PacketTypes.WILLMESSAGE, WillDelayInterval=options.will_delay),
+            ),
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            max_inflight_messages=options.in_flight,
+            logger=log,
+        )
+        self._paho: Any = self._client._client  # noqa: SLF001  aiomqtt hides flags, codes and acks behind it
+        self._incoming: deque[tuple[Packet, int]] = deque()
+        self._arrived = asyncio.Event()
+        self._pending: dict[int, asyncio.Future[None]] = {}
+        self._early: dict[int, Any] = {}
+        self._slots = asyncio.Semaphore(options.in_flight)
+        self.session_present = False
+        self._hook()
+
+    def _hook(self) -> None:
+        self._paho.manual_ack_set(True)
+        self._paho.on_message = self._on_message
+        self._paho.on_publish = self._on_publish
+        connected: Callable[..., None] = self._paho.on_connect
+        disconnected: Callable[..., None] = self._paho.on_disconnect
+
+        def on_connect(client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
+            self.session_present = bool(flags.session_present)
+            limit = getattr(properties, "ReceiveMaximum", None)
+            if limit is not None and limit < self._options.in_flight:
+                self._slots = asyncio.Semaphore(limit)
+                self._paho.max_inflight_messages_set(limit)
+            connected(client, userdata, flags, code, properties)
+
+        def on_disconnect(*arguments: Any) -> None:
+            disconnected(*arguments)
+            self._arrived.set()
+
+        self._paho.on_connect = on_connect
+        self._paho.on_disconnect = on_disconnect
+
+    def open(self) -> contextlib.AbstractAsyncContextManager["_Session"]:
+        return self._opened()
+
+    @contextlib.asynccontextmanager
+    async def _opened(self):  # noqa: ANN202  the context manager type is in `open`
+        async with self._client:
+            self._client._disconnected.add_done_callback(lambda _: self._arrived.set())  # noqa: SLF001
+            codes = await self._client.subscribe(
+                [(topic, SubscribeOptions(qos=1)) for topic in self._options.filters]
+            )
+            refused = [f for f, code in zip(self._options.filters, codes, strict=False) if _value(code) >= 0x80]
+            if refused:
+                raise aiomqtt.MqttError(f"the broker refused the subscription to {', '.join(refused)}")
+            yield self
+
+    async def take(self) -> list[tuple[Packet, int]]:
+        """All that has arrived, at least one message. Raises MqttError when the link is lost."""
+        while not self._incoming:
+            lost = self._client._disconnected  # noqa: SLF001
+            if lost.done():
+                raise aiomqtt.MqttError("the connection was lost") from (lost.exception() or None)
+            self._arrived.clear()
+            if not self._incoming and not lost.done():
+                await self._arrived.wait()
+        batch = list(self._incoming)
+        self._incoming.clear()
+        return batch
+
+    def ack(self, mid: int) -> None:
+        if mid:
+            self._paho.ack(mid, 1)
+
+    async def publish(self, message: Outgoing) -> None:
+        properties = None
+        if message.expiry is not None:
+            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=message.expiry)
+        async with self._slots:
+            info = self._paho.publish(message.topic, message.payload, message.qos, message.retain, properties)
+            if info.rc != 0:
+                raise Unavailable(f"the message could not be sent: code {info.rc}")
+            if message.qos == 0:
+                return
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if info.mid in self._early:
+                _settle(done, self._early.pop(info.mid))
+            else:
+                self._pending[info.mid] = done
+            await self._confirmed(info.mid, done, message.topic)
+
+    async def _confirmed(self, mid: int, done: "asyncio.Future[None]", topic: str) -> None:
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                await done
+        except TimeoutError:
+            # The library would send it again after the next connect; a new session object makes sure it does not.
+            self.lose()
+            raise Unavailable(f"the broker did not confirm {topic} in {self._options.timeout} s") from None
+        finally:
+            self._pending.pop(mid, None)
+
+    def fail_pending(self) -> None:
+        """The link is gone: whoever waits for a confirmation hears so now."""
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(Unavailable("the link was lost before the broker confirmed"))
+        self._pending.clear()
+
+    def lose(self) -> None:
+        """Give the connection up without a goodbye, so that the will stands until the next birth."""
+        with contextlib.suppress(OSError, AttributeError):
+            self._paho.socket().shutdown(socket.SHUT_RDWR)
+
+    def _on_message(self, _client: Any, _userdata: Any, message: Any) -> None:
+        packet = Packet(message.topic, bytes(message.payload), bool(message.retain))
+        self._incoming.append((packet, message.mid if message.qos else 0))
+        self._arrived.set()
+
+    def _on_publish(self, _client: Any, _userdata: Any, mid: int, code: Any, _properties: Any) -> None:
+        future = self._pending.get(mid)
+        if future is None:
+            # PUBACK can be read inside publish() before the caller knows the message id.
+            self._early[mid] = code
+            if len(self._early) > 1000:
+                self._early.clear()
+        else:
+            _settle(future, code)
+
+
+def _settle(future: "asyncio.Future[None]", code: Any) -> None:
+    if future.done():
+        return
+    # 0x10 says that nobody subscribes now; retained documents and offline sessions make that ordinary.
+    if _value(code) >= 0x80:
+        future.set_exception(PublishRefused(f"the broker refused the message: {code}", details={"code": str(code)}))
+    else:
+        future.set_result(None)
+
+
+def _value(code: Any) -> int:
+    return int(getattr(code, "value", code))
+
+
+def _code_of(error: BaseException) -> int:
+    cause = error.__cause__ or error
+    code = getattr(cause, "rc", None)
+    return _value(code) if code is not None else 0
+
+
+def _properties(kind: int, **values: Any) -> Properties:
+    properties = Properties(kind)
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
+def mutual_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    """A client context that trusts only the fleet's CA and shows our certificate. TLS 1.2 or newer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(ca)
+    context.load_cert_chain(certificate, key)
+    return context

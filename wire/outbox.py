@@ -1,0 +1,104 @@
+"""Draining an outbox: lanes in order of importance, gap-free numbers, cumulative end-to-end acknowledgement.
+
+Works over any store that can list rows by number. A row leaves its store only when the other side's
+`Ack` says that it has committed it; until then it may be sent any number of times.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from wire import clock
+from wire.failures import TenderError
+from wire.messages import Row
+
+log = logging.getLogger(__name__)
+BATCH_BYTES = 30 * 1024
+"""Bytes of row bodies in one message; leaves room for the envelope below the 32 KiB cap."""
+BATCH_ROWS = 200
+RESEND_AFTER = 30.0
+"""Seconds after which unacknowledged rows are sent again over a link that stayed up."""
+
+
+class OutboxRows(Protocol):
+    """The rows, as the store keeps them."""
+
+    async def pending(self, lane: str, after: int, *, rows: int, size: int) -> list[Row]:
+        """Rows of a lane with numbers above `after`, in order, at most `rows` and about `size` bytes."""
+        ...
+
+
+class Outbox:
+    """Sends the rows of some lanes, most important first, whenever `wake` was called and the link is up."""
+
+    def __init__(self, rows: OutboxRows, send: Callable[[str, list[Row]], Awaitable[None]], lanes: list[str]) -> None:
+        self._rows, self._send, self._lanes = rows, send, lanes
+        self._sent = dict.fromkeys(lanes, 0)
+        self._acked = dict.fromkeys(lanes, 0)
+        self._sent_at = dict.fromkeys(lanes, 0.0)
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._wake.set()
+
+    def reconnected(self) -> None:
+        """A new session: what was sent but not acknowledged is sent again."""
+        self._sent = dict(self._acked)
+        self._wake.set()
+
+    def acked(self, lanes: dict[str, int], *, rewind: bool = False) -> None:
+        """The other side has committed up to these numbers. `rewind`: it lost some, so send those again."""
+        for lane, number in lanes.items():
+            if lane not in self._acked:
+                continue
+            if rewind and number < self._acked[lane]:
+                self._acked[lane] = self._sent[lane] = number
+                self._wake.set()
+            self._acked[lane] = max(self._acked[lane], number)
+            self._sent[lane] = max(self._sent[lane], self._acked[lane])
+
+    def pending_since(self, lane: str) -> bool:
+        """Whether rows of the lane are on their way without an acknowledgement."""
+        return self._sent[lane] > self._acked[lane]
+
+    async def run(self, connected: asyncio.Event) -> None:
+        """Drain for ever; returns only by cancellation. Waits for `connected` before sending."""
+        while True:
+            await connected.wait()
+            self._wake.clear()
+            try:
+                progressed = await self._round()
+            except TenderError as error:
+                log.info("the outbox waits: %s", error)
+                await self._pause(1.0)
+                continue
+            if not progressed:
+                await self._pause(RESEND_AFTER)
+                self._resend_stale()
+
+    async def _round(self) -> bool:
+        """Send one batch of the most important lane that has one. True when something was sent."""
+        for lane in self._lanes:
+            rows = await self._rows.pending(lane, self._sent[lane], rows=BATCH_ROWS, size=BATCH_BYTES)
+            if rows:
+                await self._send(lane, rows)
+                self._sent[lane] = max(self._sent[lane], rows[-1].o)
+                self._sent_at[lane] = clock.monotonic()
+                return True
+        return False
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _resend_stale(self) -> None:
+        now = clock.monotonic()
+        for lane in self._lanes:
+            if self._sent[lane] > self._acked[lane] and now - self._sent_at[lane] >= RESEND_AFTER:
+                self._sent[lane] = self._acked[lane]
+                self._wake.set()
