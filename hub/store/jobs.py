@@ -1,0 +1,295 @@
+"""Writing and reading jobs, executions, tenders and history. Every function takes a connection and runs in one transaction."""
+
+from collections.abc import Sequence
+
+from hub.store import rows
+from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
+from wire import clock
+from wire.database import Connection
+from wire.failures import Conflict, NotFound
+from wire.messages import ExecutionStatus
+from wire.states import JOB_MOVES, Desired, ExecutionState, JobState, TenderState, may_move
+
+
+def insert_job(connection: Connection, record: JobRecord, events: Sequence[EventRecord]) -> None:
+    """A new job with its first version. Raises Conflict when its name is taken."""
+    taken = connection.execute(
+        "SELECT id FROM jobs WHERE namespace = ? AND name = ?", (record.namespace, record.name)
+    ).fetchone()
+    if taken is not None:
+        raise Conflict(f"the name {record.name!r} is taken by {taken['id']}")
+    connection.execute(
+        "INSERT INTO jobs (id, name, namespace, type, state, message, version, revision, priority, created, modified,"
+        " queued_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.id,
+            record.name,
+            record.namespace,
+            record.type,
+            record.state,
+            record.message,
+            record.version,
+            record.revision,
+            record.priority,
+            record.created,
+            record.modified,
+            record.queued_since,
+        ),
+    )
+    _insert_version(connection, record)
+    for event in events:
+        rows.add_event(connection, event)
+
+
+def update_job(connection: Connection, record: JobRecord, events: Sequence[EventRecord]) -> None:
+    """A new version of a known job: back to pending, with the version one higher."""
+    changed = connection.execute(
+        "UPDATE jobs SET state = ?, message = '', version = ?, revision = revision + 1, priority = ?,"
+        " stop_reason = NULL, modified = ?, queued_since = ? WHERE id = ? AND version = ?",
+        (
+            record.state,
+            record.version,
+            record.priority,
+            record.modified,
+            record.queued_since,
+            record.id,
+            record.version - 1,
+        ),
+    ).rowcount
+    if not changed:
+        raise Conflict(f"{record.id} was changed by somebody else at the same time", hint="look at it and submit again")
+    _insert_version(connection, record)
+    for event in events:
+        rows.add_event(connection, event)
+
+
+def _insert_version(connection: Connection, record: JobRecord) -> None:
+    connection.execute(
+        "INSERT INTO job_versions (job_id, version, spec, created) VALUES (?, ?, ?, ?)",
+        (record.id, record.version, rows.encode(record.spec), record.modified),
+    )
+
+
+def move_job(connection: Connection, job_id: str, to: JobState, message: str, *, expect: int) -> bool:
+    """Move a job of version `expect` to a state, with its event. False when it may not go there (any more)."""
+    row = connection.execute("SELECT state, version FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None or row["version"] != expect or to not in JOB_MOVES[JobState(row["state"])]:
+        return False
+    now = clock.unix_ns()
+    connection.execute(
+        "UPDATE jobs SET state = ?, message = ?, revision = revision + 1, modified = ? WHERE id = ?",
+        (to, message, now, job_id),
+    )
+    name = to.value.capitalize()
+    details = {"NewState": name}
+    if to is JobState.FAILED:
+        details["IsError"] = "true"
+    rows.add_event(
+        connection,
+        EventRecord(
+            job_id=job_id,
+            job_version=expect,
+            topic="State Update",
+            message=message or name,
+            time=now,
+            details=details,
+        ),
+    )
+    return True
+
+
+def request_stop(connection: Connection, job_id: str, reason: str) -> None:
+    """Note that the owner wants the job to end; the scheduler acts on it."""
+    connection.execute(
+        "UPDATE jobs SET stop_reason = ?, modified = ? WHERE id = ? AND stop_reason IS NULL",
+        (reason or "stopped by its owner", clock.unix_ns(), job_id),
+    )
+
+
+def insert_execution(connection: Connection, record: ExecutionRecord, event: EventRecord) -> int:
+    """A new wanted execution; returns the node's new `want` version."""
+    connection.execute(
+        "INSERT INTO executions (id, job_id, job_version, namespace, slot, attempt, node_id, tender_id, desired,"
+        " desired_ver, state, requested, created, modified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.id,
+            record.job_id,
+            record.job_version,
+            record.namespace,
+            record.slot,
+            record.attempt,
+            record.node_id,
+            record.tender_id,
+            record.desired,
+            record.desired_ver,
+            record.state,
+            rows.encode(record.requested),
+            record.created,
+            record.modified,
+        ),
+    )
+    rows.add_event(connection, event)
+    return bump_want(connection, record.node_id)
+
+
+def bump_want(connection: Connection, node_id: str) -> int:
+    """One higher version of a node's desired set."""
+    return connection.execute(
+        "UPDATE nodes SET want_ver = want_ver + 1 WHERE id = ? RETURNING want_ver", (node_id,)
+    ).fetchone()["want_ver"]
+
+
+def desire(connection: Connection, execution_id: str, desired: Desired, message: str) -> ExecutionRecord | None:
+    """Change what is wanted of an execution. None when nothing changes (a forgotten one stays forgotten)."""
+    row = connection.execute(
+        "UPDATE executions SET desired = ?, desired_ver = desired_ver + 1, message = CASE ? WHEN '' THEN message ELSE ? END"
+        " WHERE id = ? AND desired <> ? AND desired <> 'forget' RETURNING *",
+        (desired, message, message, execution_id, desired),
+    ).fetchone()
+    if row is None:
+        return None
+    bump_want(connection, row["node_id"])
+    return rows.execution(row)
+
+
+def observe(
+    connection: Connection, status: ExecutionStatus, *, event: EventRecord, accepted: bool, late: bool
+) -> ExecutionRecord | None:
+    """Move an execution to what its node reports, if the version is newer and the move is allowed.
+
+    Terminal states never change: a result that comes later is attached as `late`, not applied.
+    """
+    row = connection.execute("SELECT * FROM executions WHERE id = ?", (status.id,)).fetchone()
+    if row is None or status.ver <= row["ver"]:
+        return None
+    current = ExecutionState(row["state"])
+    if not may_move(current, status.state) and current is not status.state:
+        return None
+    changed = connection.execute(
+        "UPDATE executions SET state = ?, ver = ?, status = ?, accepted = ?, late = ?, message = ?, modified = ?"
+        " WHERE id = ? AND ver = ? RETURNING *",
+        (
+            status.state,
+            status.ver,
+            rows.encode(status),
+            int(accepted),
+            int(late),
+            status.reason.message if status.reason else "",
+            event.time,
+            status.id,
+            row["ver"],
+        ),
+    ).fetchone()
+    rows.add_event(connection, event)
+    return rows.execution(changed)
+
+
+def judge_execution(
+    connection: Connection, execution_id: str, to: ExecutionState, message: str, event: EventRecord
+) -> ExecutionRecord | None:
+    """Move an execution by the hub's own judgement (`unknown`, `lost`, never accepted). None when it may not."""
+    row = connection.execute("SELECT state FROM executions WHERE id = ?", (execution_id,)).fetchone()
+    if row is None or not may_move(ExecutionState(row["state"]), to):
+        return None
+    changed = connection.execute(
+        "UPDATE executions SET state = ?, message = ?, modified = ? WHERE id = ? AND state = ? RETURNING *",
+        (to, message, event.time, execution_id, row["state"]),
+    ).fetchone()
+    rows.add_event(connection, event)
+    return rows.execution(changed)
+
+
+def insert_tender(connection: Connection, record: TenderRecord) -> None:
+    connection.execute(
+        "INSERT INTO tenders (id, job_id, job_version, slot, attempt, direct, state, opened, bids)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.id,
+            record.job_id,
+            record.job_version,
+            record.slot,
+            record.attempt,
+            int(record.direct),
+            record.state,
+            record.opened,
+            rows.encode(record.bids),
+        ),
+    )
+
+
+def close_tender(connection: Connection, record: TenderRecord) -> bool:
+    """Write how an open tender ended. False when it was closed before."""
+    return bool(
+        connection.execute(
+            "UPDATE tenders SET state = ?, closed = ?, execution_id = ?, message = ?, bids = ?"
+            " WHERE id = ? AND state = ?",
+            (
+                record.state,
+                record.closed,
+                record.execution_id,
+                record.message,
+                rows.encode(record.bids),
+                record.id,
+                TenderState.OPEN,
+            ),
+        ).rowcount
+    )
+
+
+def open_jobs(connection: Connection) -> list[JobRecord]:
+    """All jobs that are not terminal, and terminal ones that still have something to stop."""
+    found = connection.execute(
+        f"SELECT {rows.JOB_COLUMNS} FROM {rows.JOB_FROM} WHERE j.state IN ('pending', 'queued', 'running')"  # noqa: S608
+    )
+    return [rows.job(row) for row in found]
+
+
+def executions_of(connection: Connection, job_id: str) -> list[ExecutionRecord]:
+    found = connection.execute("SELECT * FROM executions WHERE job_id = ? ORDER BY created", (job_id,))
+    return [rows.execution(row) for row in found]
+
+
+def wanted_of(connection: Connection, node_id: str) -> list[ExecutionRecord]:
+    """Executions that the node should have or should still hear about."""
+    found = connection.execute(
+        "SELECT * FROM executions WHERE node_id = ? AND desired <> 'forget' ORDER BY created", (node_id,)
+    )
+    return [rows.execution(row) for row in found]
+
+
+def all_wanted(connection: Connection) -> list[ExecutionRecord]:
+    return [rows.execution(row) for row in connection.execute("SELECT * FROM executions WHERE desired <> 'forget'")]
+
+
+def tenders_of(connection: Connection, job_id: str) -> list[TenderRecord]:
+    found = connection.execute("SELECT * FROM tenders WHERE job_id = ? ORDER BY opened", (job_id,))
+    return [rows.tender(row) for row in found]
+
+
+def open_tenders(connection: Connection) -> list[TenderRecord]:
+    return [rows.tender(row) for row in connection.execute("SELECT * FROM tenders WHERE state = 'open'")]
+
+
+def execution(connection: Connection, execution_id: str) -> ExecutionRecord | None:
+    row = connection.execute("SELECT * FROM executions WHERE id = ?", (execution_id,)).fetchone()
+    return None if row is None else rows.execution(row)
+
+
+def job_by_id(connection: Connection, job_id: str, version: int | None = None) -> JobRecord:
+    """A job by full id, in a version (default: the current). Raises NotFound."""
+    row = connection.execute(
+        f"SELECT {rows.JOB_COLUMNS} FROM {rows.JOB_FROM} WHERE j.id = ?",  # noqa: S608
+        (job_id,),
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"job not found: {job_id}")
+    record = rows.job(row)
+    if version is None or version == record.version:
+        return record
+    older = connection.execute(
+        f"SELECT {rows.JOB_COLUMNS} FROM jobs j JOIN job_versions v ON v.job_id = j.id WHERE j.id = ? AND v.version = ?",  # noqa: S608
+        (job_id, version),
+    ).fetchone()
+    if older is None:
+        raise NotFound(f"job {job_id} has no version {version}", hint=f"its versions are 1 to {record.version}")
+    return rows.job(older)

@@ -1,0 +1,148 @@
+"""The hub's tables. Applied with sqlite-utils when the file's `user_version` is behind."""
+
+from pathlib import Path
+
+import sqlite_utils
+
+from wire.states import Desired, ExecutionState, JobState, JobType, Membership, TenderState
+
+VERSION = 1
+
+
+def _one_of(column: str, states: type) -> str:
+    words = ", ".join(f"'{state}'" for state in states)  # pyright: ignore[reportGeneralTypeIssues]
+    return f"CHECK ({column} IN ({words}))"
+
+
+SCHEMA = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    type TEXT NOT NULL {_one_of("type", JobType)},
+    state TEXT NOT NULL {_one_of("state", JobState)},
+    message TEXT NOT NULL DEFAULT '',
+    version INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    stop_reason TEXT,
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    queued_since INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX jobs_by_name ON jobs (namespace, name);
+CREATE INDEX jobs_by_created ON jobs (created);
+CREATE INDEX jobs_open ON jobs (priority) WHERE state IN ('pending', 'queued', 'running');
+
+CREATE TABLE job_versions (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    spec BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (job_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE executions (
+    id TEXT PRIMARY KEY,
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    job_version INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    slot INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    node_id TEXT NOT NULL,
+    tender_id TEXT NOT NULL,
+    desired TEXT NOT NULL {_one_of("desired", Desired)},
+    desired_ver INTEGER NOT NULL,
+    state TEXT NOT NULL {_one_of("state", ExecutionState)},
+    ver INTEGER NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    late INTEGER NOT NULL DEFAULT 0,
+    status BLOB,
+    requested BLOB NOT NULL,
+    message TEXT NOT NULL DEFAULT '',
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL
+) STRICT;
+CREATE INDEX executions_by_job ON executions (job_id, created);
+CREATE INDEX executions_wanted ON executions (node_id) WHERE desired <> 'forget';
+CREATE UNIQUE INDEX executions_one_accepted ON executions (job_id, job_version, slot, node_id, accepted)
+    WHERE accepted = 1;
+
+CREATE TABLE tenders (
+    id TEXT PRIMARY KEY,
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    job_version INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    direct INTEGER NOT NULL DEFAULT 0,
+    state TEXT NOT NULL {_one_of("state", TenderState)},
+    opened INTEGER NOT NULL,
+    closed INTEGER,
+    execution_id TEXT,
+    message TEXT NOT NULL DEFAULT '',
+    bids BLOB NOT NULL
+) STRICT;
+CREATE INDEX tenders_by_job ON tenders (job_id, opened);
+CREATE INDEX tenders_open ON tenders (state) WHERE state = 'open';
+
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    job_version INTEGER NOT NULL,
+    execution_id TEXT NOT NULL DEFAULT '',
+    topic TEXT NOT NULL,
+    message TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    details BLOB
+) STRICT;
+CREATE INDEX events_by_job ON events (job_id, seq);
+
+CREATE TABLE nodes (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL DEFAULT '',
+    membership TEXT NOT NULL {_one_of("membership", Membership)},
+    message TEXT NOT NULL DEFAULT '',
+    public_key TEXT NOT NULL,
+    tls_key TEXT NOT NULL DEFAULT '',
+    ep INTEGER NOT NULL DEFAULT 0,
+    status BLOB,
+    caps BLOB,
+    health BLOB,
+    held BLOB,
+    heard INTEGER NOT NULL DEFAULT 0,
+    since INTEGER NOT NULL DEFAULT 0,
+    status_o INTEGER NOT NULL DEFAULT 0,
+    event_o INTEGER NOT NULL DEFAULT 0,
+    want_ver INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE join_tokens (
+    hash TEXT PRIMARY KEY,
+    expires INTEGER NOT NULL,
+    approve INTEGER NOT NULL DEFAULT 0,
+    used_by TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+    token TEXT PRIMARY KEY,
+    body TEXT NOT NULL,
+    job_id TEXT NOT NULL,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def migrate(path: Path) -> None:
+    """Bring the file to the current version. Raises RuntimeError for one made by a newer release."""
+    database = sqlite_utils.Database(path)
+    try:
+        current = int(database.execute("PRAGMA user_version").fetchone()[0])
+        if current > VERSION:
+            raise RuntimeError(f"{path} was written by a newer release (schema {current}, this one knows {VERSION})")
+        if current < VERSION:
+            database.conn.executescript(f"BEGIN IMMEDIATE;\n{SCHEMA}\nPRAGMA user_version={VERSION};\nCOMMIT;")
+    finally:
+        database.close()
