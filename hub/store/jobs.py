@@ -8,7 +8,9 @@ from wire import clock
 from wire.database import Connection
 from wire.failures import Conflict, NotFound
 from wire.messages import ExecutionStatus
-from wire.states import JOB_MOVES, Desired, ExecutionState, JobState, TenderState, may_move
+from wire.states import JOB_MOVES, TERMINAL_EXECUTIONS, Desired, ExecutionState, JobState, TenderState, may_move
+
+_LIVE = "state NOT IN (" + ", ".join(f"'{state}'" for state in sorted(TERMINAL_EXECUTIONS)) + ")"
 
 
 def insert_job(connection: Connection, record: JobRecord, events: Sequence[EventRecord]) -> None:
@@ -110,7 +112,7 @@ def insert_execution(connection: Connection, record: ExecutionRecord, event: Eve
     """A new wanted execution; returns the node's new `want` version."""
     connection.execute(
         "INSERT INTO executions (id, job_id, job_version, namespace, slot, attempt, node_id, tender_id, desired,"
-        " desired_ver, state, requested, created, modified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " desired_ver, state, requested, created, modified, once) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.id,
             record.job_id,
@@ -126,6 +128,7 @@ def insert_execution(connection: Connection, record: ExecutionRecord, event: Eve
             rows.encode(record.requested),
             record.created,
             record.modified,
+            int(record.once),
         ),
     )
     rows.add_event(connection, event)
@@ -249,16 +252,9 @@ def executions_of(connection: Connection, job_id: str) -> list[ExecutionRecord]:
     return [rows.execution(row) for row in found]
 
 
-def wanted_of(connection: Connection, node_id: str) -> list[ExecutionRecord]:
-    """Executions that the node should have or should still hear about."""
-    found = connection.execute(
-        "SELECT * FROM executions WHERE node_id = ? AND desired <> 'forget' ORDER BY created", (node_id,)
-    )
-    return [rows.execution(row) for row in found]
-
-
-def all_wanted(connection: Connection) -> list[ExecutionRecord]:
-    return [rows.execution(row) for row in connection.execute("SELECT * FROM executions WHERE desired <> 'forget'")]
+def live_executions(connection: Connection) -> list[ExecutionRecord]:
+    """All executions that have not ended, over all nodes."""
+    return [rows.execution(row) for row in connection.execute(f"SELECT * FROM executions WHERE {_LIVE}")]  # noqa: S608
 
 
 def tenders_of(connection: Connection, job_id: str) -> list[TenderRecord]:

@@ -29,7 +29,10 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecutionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution: what the hub desires and what the node last said."""
+    """One execution: what the hub desires and what the node last said.
+
+    `once`: its slot takes one accepted result only (batch and service; ops and daemon take one a node).
+    """
 
     id: str
     job_id: str
@@ -45,6 +48,7 @@ class ExecutionRecord(msgspec.Struct, frozen=True, kw_only=True):
     ver: int
     accepted: bool
     late: bool
+    once: bool
     status: ExecutionStatus | None
     requested: Resources
     message: str

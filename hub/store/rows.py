@@ -60,6 +60,7 @@ def execution(row: Row) -> ExecutionRecord:
         ver=row["ver"],
         accepted=bool(row["accepted"]),
         late=bool(row["late"]),
+        once=bool(row["once"]),
         status=None if row["status"] is None else _status.decode(row["status"]),
         requested=_resources.decode(row["requested"]),
         message=row["message"],

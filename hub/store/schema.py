@@ -4,7 +4,7 @@ from pathlib import Path
 
 import sqlite_utils
 
-from wire.states import Desired, ExecutionState, JobState, JobType, Membership, TenderState
+from wire.states import TERMINAL_EXECUTIONS, Desired, ExecutionState, JobState, JobType, Membership, TenderState
 
 VERSION = 1
 
@@ -13,6 +13,8 @@ def _one_of(column: str, states: type) -> str:
     words = ", ".join(f"'{state}'" for state in states)  # pyright: ignore[reportGeneralTypeIssues]
     return f"CHECK ({column} IN ({words}))"
 
+
+_ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL_EXECUTIONS))
 
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -59,6 +61,7 @@ CREATE TABLE executions (
     ver INTEGER NOT NULL DEFAULT 0,
     accepted INTEGER NOT NULL DEFAULT 0,
     late INTEGER NOT NULL DEFAULT 0,
+    once INTEGER NOT NULL,
     status BLOB,
     requested BLOB NOT NULL,
     message TEXT NOT NULL DEFAULT '',
@@ -66,9 +69,9 @@ CREATE TABLE executions (
     modified INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX executions_by_job ON executions (job_id, created);
-CREATE INDEX executions_wanted ON executions (node_id) WHERE desired <> 'forget';
-CREATE UNIQUE INDEX executions_one_accepted ON executions (job_id, job_version, slot, node_id, accepted)
-    WHERE accepted = 1;
+CREATE INDEX executions_live ON executions (node_id) WHERE state NOT IN ({_ENDED});
+CREATE UNIQUE INDEX executions_one_accepted ON executions (job_id, job_version, slot)
+    WHERE accepted = 1 AND once = 1;
 
 CREATE TABLE tenders (
     id TEXT PRIMARY KEY,

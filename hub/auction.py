@@ -1,0 +1,108 @@
+"""The auction of one slot: who was invited, who answered what, and who wins. Pure; times come from outside."""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from hub.ranking import Ranked
+from hub.store.records import BidRecord, TenderRecord
+from wire.messages import Bid
+from wire.states import TenderState
+
+LAN_WINDOW = 2.0
+"""Seconds that nodes have to answer. Hooks may take longer: their nodes say so by their time-outs."""
+
+
+@dataclass
+class Auction:
+    """One open tender. `answers` holds the newest answer of each node that gave one."""
+
+    record: TenderRecord
+    invited: dict[str, Ranked]
+    opened: float
+    """Monotonic seconds."""
+    window: float
+    min_bids: int | None = None
+    answers: dict[str, tuple[Bid, float]] = field(default_factory=dict)
+
+    def answer(self, node_id: str, bid: Bid, now: float) -> bool:
+        """Take an answer. False from somebody who was not invited; a repeat replaces the earlier one."""
+        if node_id not in self.invited:
+            return False
+        self.answers[node_id] = (bid, now - self.opened)
+        return True
+
+    def ripe(self) -> bool:
+        """Whether nothing better can come, or enough good bids are in: the window need not be waited out."""
+        if len(self.answers) == len(self.invited):
+            return True
+        bids = sum(bid.bid for bid, _ in self.answers.values())
+        return self.min_bids is not None and bids >= self.min_bids
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a tender ended: the winner's node id, if any, and the record to store."""
+
+    winner: str | None
+    record: TenderRecord
+
+
+def settle(
+    auction: Auction, *, names: Mapping[str, str], wins: Mapping[str, int], closed: int, message: str = ""
+) -> Outcome:
+    """Close the auction: best sum of the node's score and the hub's rank, then fewest wins, then chance."""
+    entries = [_entry(auction, node_id, names) for node_id in auction.invited]
+    chance = random.Random(auction.record.id)  # noqa: S311  a fair tie, not a secret; the id makes it repeatable
+    order = sorted(
+        (entry for entry in entries if entry.outcome == "bid"),
+        key=lambda entry: (-(entry.score + entry.rank), wins.get(entry.node_id, 0), chance.random()),
+    )
+    winner = order[0].node_id if order else None
+    bids = [
+        msgspec.structs.replace(entry, outcome="won" if entry.node_id == winner else "lost")
+        if entry.outcome == "bid"
+        else entry
+        for entry in entries
+    ]
+    record = msgspec.structs.replace(
+        auction.record,
+        state=TenderState.AWARDED if winner else TenderState.FAILED,
+        closed=closed,
+        message=message or ("" if winner else summary(bids)),
+        bids=bids,
+    )
+    return Outcome(winner, record)
+
+
+def summary(bids: Iterable[BidRecord]) -> str:
+    """Counts per reason, as a person wants to read them: `7 memory, 3 label, 10 silent`."""
+    counts: dict[str, int] = {}
+    for bid in bids:
+        word = bid.reasons[0].code if bid.outcome == "declined" and bid.reasons else bid.outcome
+        counts[word] = counts.get(word, 0) + 1
+    return ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _entry(auction: Auction, node_id: str, names: Mapping[str, str]) -> BidRecord:
+    ranked = auction.invited[node_id]
+    name = names.get(node_id, "")
+    ranks = {part: f"{value:g}" for part, value in ranked.parts.items() if value}
+    if node_id not in auction.answers:
+        return BidRecord(node_id=node_id, node_name=name, outcome="silent", rank=ranked.rank, ranks=ranks)
+    bid, after = auction.answers[node_id]
+    return BidRecord(
+        node_id=node_id,
+        node_name=name,
+        outcome="bid" if bid.bid else "declined",
+        score=bid.score,
+        rank=round(ranked.rank, 3),
+        cost=bid.cost,
+        ttl=bid.ttl,
+        reasons=bid.reasons,
+        ranks=ranks,
+        answered_ms=round(after * 1000, 3),
+        steps=bid.steps,
+    )

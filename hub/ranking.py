@@ -1,0 +1,185 @@
+"""Which nodes suit a job, and how well: pure scoring, every exclusion with a reason.
+
+Ranks are summed as in Bacalhau (bacalhau.md 3.3): engines, publishers and inputs 10 each, labels 10, each
+satisfied wish (`favour_`) 10, size 10, free capacity 0 to 100, spread and recent failures below zero.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hub.registry import Node
+from wire.constraints import matches
+from wire.engines import canonical_engine
+from wire.failures import Reason
+from wire.job import FAVOUR, Job
+from wire.resources import Resources
+from wire.states import Membership, NodeState
+
+BUSY = "busy"
+"""Code of reasons that go away by themselves when work on the node ends."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One node for one job. Excluded when `reasons` is not empty; `busy` when only capacity is missing now."""
+
+    node_id: str
+    rank: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+    reasons: list[Reason] = field(default_factory=list)
+
+    @property
+    def suitable(self) -> bool:
+        """Whether the node could run the job at some time, if not now."""
+        return all(reason.code == BUSY for reason in self.reasons)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of each node."""
+
+    job: Job
+    requested: Resources
+    now: int
+    monotonic: float
+    placed: Mapping[str, int]
+    """Executions of this job version per node, for spreading."""
+    avoid: Mapping[str, Reason]
+    """Nodes that may not be asked again for now, with the reason."""
+
+
+def rank(question: Question, nodes: Iterable[Node]) -> list[Ranked]:
+    """All nodes, best first, excluded ones last."""
+    ranked = [_rank_one(question, node) for node in nodes]
+    return sorted(ranked, key=lambda entry: (bool(entry.reasons), -entry.rank))
+
+
+def _rank_one(question: Question, node: Node) -> Ranked:
+    reasons: list[Reason] = []
+    parts: dict[str, float] = {}
+    for name, ranker in RANKERS.items():
+        value = ranker(question, node)
+        if isinstance(value, Reason):
+            reasons.append(value)
+        else:
+            parts[name] = value
+    return Ranked(node.id, sum(parts.values()), parts, reasons)
+
+
+def _presence(question: Question, node: Node) -> float | Reason:
+    if node.membership is not Membership.APPROVED:
+        return Reason("not-approved", "the node is not approved", "tender node approve " + node.id)
+    presence = node.presence(question.now)
+    if presence is not NodeState.ONLINE:
+        return Reason("away", f"the node is {presence}", "it is asked when it is back")
+    if question.monotonic < node.cool_until:
+        return Reason("cooling", f"cools off after {node.failures} failures in a row", "it is asked again soon")
+    return 0.0
+
+
+def _engine(question: Question, node: Node) -> float | Reason:
+    wanted = canonical_engine(question.job.task.engine.type)
+    caps = node.caps
+    if caps is not None and wanted in caps.engines:
+        return 10.0
+    why = caps.unavailable.get(wanted, "") if caps else ""
+    return Reason("engine", f"has no engine {wanted}" + (f": {why}" if why else ""), "", retryable=False)
+
+
+def _publisher(question: Question, node: Node) -> float | Reason:
+    wanted = question.job.task.publisher.type.lower()
+    if not wanted or wanted == "noop" or (node.caps and wanted in node.caps.publishers):
+        return 10.0
+    return Reason("publisher", f"has no publisher {wanted}", "", retryable=False)
+
+
+def _inputs(question: Question, node: Node) -> float | Reason:
+    known = {name.lower() for name in node.caps.inputs} if node.caps else set[str]()
+    missing = sorted({i.source.type for i in question.job.task.input_sources if i.source.type.lower() not in known})
+    if missing:
+        return Reason("input", f"has no input source {', '.join(missing)}", "", retryable=False)
+    return 10.0
+
+
+def _labels(question: Question, node: Node) -> float | Reason:
+    hard = [c for c in question.job.constraints if not c.key.startswith(FAVOUR)]
+    for constraint in hard:
+        if not matches(constraint, node.labels):
+            values = ",".join(constraint.values)
+            found = node.labels.get(constraint.key)
+            has = "has no such label" if found is None else f"is {found}"
+            return Reason("label", f"label {constraint.key} {has}, wanted {constraint.operator} {values}", "", retryable=False)
+    wishes = [c for c in question.job.constraints if c.key.startswith(FAVOUR)]
+    bonus = 10.0 * sum(matches(_as_hard(c), node.labels) for c in wishes)
+    return bonus + (10.0 if hard else 0.0)
+
+
+def _as_hard(constraint):  # noqa: ANN001, ANN202
+    import msgspec.structs  # noqa: PLC0415
+
+    return msgspec.structs.replace(constraint, key=constraint.key.removeprefix(FAVOUR))
+
+
+def _size(question: Question, node: Node) -> float | Reason:
+    caps = node.caps
+    if caps is None:
+        return Reason("unknown", "has not told its capabilities yet", "")
+    lacking = question.requested.lacking(caps.per_job)
+    if lacking:
+        parts = ", ".join(_shortage(name, question.requested, caps.per_job) for name in lacking)
+        return Reason(lacking[0], f"needs {parts}", "ask for less, or add a larger node", retryable=False)
+    return 10.0
+
+
+def _room(question: Question, node: Node) -> float | Reason:
+    if node.caps is None:
+        return 0.0
+    lacking = question.requested.lacking(node.free)
+    if lacking:
+        parts = ", ".join(_shortage(name, question.requested, node.free) for name in lacking)
+        return Reason(BUSY, f"busy: needs {parts} now", "it is asked when work ends there")
+    total, free = node.caps.total, node.free
+    weights = {"cpu": 0.4, "memory": 0.3, "disk": 0.2, "gpu": 0.1}
+    share = sum(w * getattr(free, n) / getattr(total, n) for n, w in weights.items() if getattr(total, n))
+    most = sum(w for n, w in weights.items() if getattr(total, n))
+    return 100.0 * share / most if most else 0.0
+
+
+def _spread(question: Question, node: Node) -> float | Reason:
+    return -20.0 * question.placed.get(node.id, 0) - 10.0 * node.failures
+
+
+def _avoid(question: Question, node: Node) -> float | Reason:
+    return question.avoid.get(node.id, 0.0)
+
+
+def _shortage(name: str, need: Resources, have: Resources) -> str:
+    if name in {"memory", "disk"}:
+        return f"{getattr(need, name) / 1e9:.3g} GB {name}, has {max(0, getattr(have, name)) / 1e9:.3g} GB"
+    return f"{getattr(need, name):g} {name}, has {max(0, getattr(have, name)):g}"
+
+
+Ranker = Callable[[Question, Node], float | Reason]
+RANKERS: dict[str, Ranker] = {
+    "presence": _presence,
+    "engine": _engine,
+    "publisher": _publisher,
+    "inputs": _inputs,
+    "labels": _labels,
+    "size": _size,
+    "room": _room,
+    "spread": _spread,
+    "avoid": _avoid,
+}
+
+
+def shortage(requested: int, ranked: list[Ranked], extra: Iterable[Reason] = ()) -> str:
+    """Bacalhau's sentence for a job that finds no nodes, with our grouped and counted reasons."""
+    suitable = sum(entry.suitable for entry in ranked)
+    text = f"not enough nodes to run job. requested: {requested}, available: {len(ranked)}, suitable: {suitable}."
+    counts: dict[str, int] = {}
+    for reason in [*(entry.reasons[0] for entry in ranked if entry.reasons), *extra]:
+        line = reason.message if reason.code == reason.message else f"{reason.code}: {reason.message}"
+        counts[line] = counts.get(line, 0) + 1
+    grouped = sorted(counts.items(), key=lambda item: -item[1])[:10]
+    return text + (" " + "; ".join(f"{n} × {line}" for line, n in grouped) + "." if grouped else "")

@@ -1,0 +1,119 @@
+"""The hub's view of its fleet: its own table, repaired from retained topics. Everything has an age."""
+
+from dataclasses import dataclass, field
+
+from hub.store.fleet import NodeRecord
+from wire import clock
+from wire.messages import Capabilities, Health, Held, NodeStatus
+from wire.resources import Resources
+from wire.states import Membership, NodeState
+
+DEFAULT_INTERVAL = 900
+"""Seconds between health reports of a node that does not say."""
+
+
+@dataclass
+class Node:
+    """One node as the hub sees it now. `used` and `offered` are the hub's own sums, not the node's word."""
+
+    id: str
+    name: str
+    membership: Membership
+    public_key: bytes
+    message: str = ""
+    ep: int = 0
+    status: NodeStatus | None = None
+    caps: Capabilities | None = None
+    health: Health | None = None
+    held: Held | None = None
+    heard: int = 0
+    """Unix nanoseconds of the last document."""
+    since: int = 0
+    """Unix nanoseconds since when the presence is what it is."""
+    used: Resources = field(default_factory=Resources)
+    offered: Resources = field(default_factory=Resources)
+    failures: int = 0
+    cool_until: float = 0.0
+    """Monotonic time until which a failing node is not invited."""
+    wins: int = 0
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.caps.labels if self.caps else {}
+
+    @property
+    def free(self) -> Resources:
+        """What is left of the node's total after all that the hub has placed or offered there."""
+        return (self.caps.total if self.caps else Resources()) - self.used - self.offered
+
+    def presence(self, now: int) -> NodeState:
+        """What the node said last, corrected by the age of its word. `now` in unix nanoseconds.
+
+        A node counts as late after two missed intervals, unless it said that it sleeps or left.
+        """
+        if self.status is None:
+            return NodeState.UNKNOWN
+        said = self.status.state
+        if said in {NodeState.OFFLINE, NodeState.SLEEPING}:
+            return said
+        interval = self.status.next or DEFAULT_INTERVAL
+        return NodeState.LATE if now - self.heard > 2.5 * interval * 1e9 else said
+
+    def invitable(self, now: int) -> bool:
+        """Whether an invitation makes sense: approved, here, and willing."""
+        return self.membership is Membership.APPROVED and self.presence(now) is NodeState.ONLINE
+
+
+class Registry:
+    """All known nodes by id."""
+
+    def __init__(self, records: list[NodeRecord]) -> None:
+        self.nodes: dict[str, Node] = {}
+        for record in records:
+            self.add(record)
+
+    def add(self, record: NodeRecord) -> Node:
+        """Take a stored node in, replacing what was known of it."""
+        node = Node(
+            id=record.id,
+            name=record.name,
+            membership=record.membership,
+            message=record.message,
+            public_key=bytes.fromhex(record.public_key),
+            ep=record.ep,
+            status=record.status,
+            caps=record.caps,
+            health=record.health,
+            held=record.held,
+            heard=record.heard,
+            since=record.since,
+        )
+        self.nodes[record.id] = node
+        return node
+
+    def key_of(self, node_id: str) -> bytes | None:
+        """The node's public order key; None for strangers and rejected nodes."""
+        node = self.nodes.get(node_id)
+        return None if node is None or node.membership is Membership.REJECTED else node.public_key
+
+    def take(self, node_id: str, document: NodeStatus | Capabilities | Health | Held) -> Node | None:
+        """Keep a node's document unless it is of an older epoch than one seen. Returns the node if it counts."""
+        node = self.nodes.get(node_id)
+        if node is None or document.ep < node.ep:
+            return None
+        before = node.presence(clock.unix_ns())
+        node.ep = document.ep
+        node.heard = clock.unix_ns()
+        match document:
+            case NodeStatus():
+                node.status = document
+            case Capabilities():
+                node.caps = document
+                node.name = document.name or node.name
+            case Health():
+                node.health = document
+            case Held():
+                node.held = document
+        if node.presence(node.heard) is not before or not node.since:
+            node.since = node.heard
+        return node
