@@ -1,0 +1,1 @@
+"""Input sources: what brings data to an execution, one source a file."""

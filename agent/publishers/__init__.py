@@ -1,0 +1,1 @@
+"""Publishers: what puts a finished result in its place, one kind a file."""

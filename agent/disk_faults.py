@@ -1,0 +1,14 @@
+"""What a failed file operation means to a person: a full disk, or a broken one."""
+
+import errno
+
+from wire.failures import ExecutionFailed, Reason
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def disk_failure(doing: str, fault: OSError) -> ExecutionFailed:
+    """The failure to raise when `doing` met `fault`: `no-disk` when space is gone, `disk` for all else."""
+    if fault.errno in _FULL:
+        return ExecutionFailed(Reason("no-disk", f"no space left while {doing}", "free space on the node"))
+    return ExecutionFailed(Reason("disk", f"{fault.strerror or type(fault).__name__} while {doing}"))
