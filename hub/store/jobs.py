@@ -257,6 +257,12 @@ def live_executions(connection: Connection) -> list[ExecutionRecord]:
     return [rows.execution(row) for row in connection.execute(f"SELECT * FROM executions WHERE {_LIVE}")]  # noqa: S608
 
 
+def live_on(connection: Connection, node_id: str) -> list[ExecutionRecord]:
+    """The executions of one node that have not ended, oldest first: what its `want` lists."""
+    found = connection.execute(f"SELECT * FROM executions WHERE node_id = ? AND {_LIVE} ORDER BY created", (node_id,))  # noqa: S608
+    return [rows.execution(row) for row in found]
+
+
 def tenders_of(connection: Connection, job_id: str) -> list[TenderRecord]:
     found = connection.execute("SELECT * FROM tenders WHERE job_id = ? ORDER BY opened", (job_id,))
     return [rows.tender(row) for row in found]

@@ -1,0 +1,216 @@
+"""Messages of nodes: opened, checked, and handed to the one part that each is for."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from hub.blobs import Blobs
+from hub.board import Board
+from hub.courier import Courier
+from hub.dispatch import Dispatcher
+from hub.registry import Registry
+from hub.results import Fetches
+from hub.store import fleet
+from hub.store import jobs as store
+from hub.tracker import Tracker
+from wire import clock
+from wire.database import Database
+from wire.failures import Reason, TenderError, Untrusted
+from wire.link import Outgoing, Packet
+from wire.messages import (
+    Bid,
+    Capabilities,
+    Command,
+    EventBatch,
+    Health,
+    Held,
+    HubStatus,
+    Message,
+    NodeStatus,
+    Response,
+    StatusBatch,
+    WantItem,
+    decode,
+)
+from wire.signing import OVERHEAD, Keyring, Keyrings
+from wire.states import NodeState
+from wire.topics import Address, Channel, Topics
+
+log = logging.getLogger(__name__)
+MOST_BYTES = 128 * 1024
+Document = NodeStatus | Capabilities | Health | Held
+
+
+class Inbox:
+    """The hub's side of the link. `refused` counts every document that was not acted on, by reason."""
+
+    def __init__(
+        self,
+        *,
+        hub_id: str,
+        version: str,
+        topics: Topics,
+        database: Database,
+        registry: Registry,
+        board: Board,
+        courier: Courier,
+        dispatcher: Dispatcher,
+        tracker: Tracker,
+        blobs: Blobs,
+        fetches: Fetches,
+        public_key: bytes,
+    ) -> None:
+        self._hub_id, self._version, self._topics, self._db = hub_id, version, topics, database
+        self._registry, self._board, self._courier = registry, board, courier
+        self._dispatcher, self._tracker, self._blobs, self._fetches = dispatcher, tracker, blobs, fetches
+        self._keys = Keyrings(registry.key_of)
+        self._own = Keyring([public_key])
+        self.refused: Counter[str] = Counter()
+        self.fleet_changed: Callable[[], None] = lambda: None
+        self._since = int(clock.unix())
+        self.replaced: asyncio.Event = asyncio.Event()
+        courier.wanted = self.wanted
+
+    # --- the link's handler -------------------------------------------------------------------------
+
+    async def new_epoch(self) -> int:
+        return await self._db.write(lambda connection: fleet.next_number(connection, "epoch"))
+
+    def will(self, ep: int) -> Outgoing:
+        return self._courier.presence(ep, online=False, since=int(clock.unix()), version=self._version)
+
+    async def up(self, *, session_present: bool) -> None:
+        """Tell that the hub is here, and every approved node what is wanted of it."""
+        del session_present
+        assert self._courier.link is not None  # noqa: S101
+        presence = self._courier.presence(self._courier.ep, online=True, since=self._since, version=self._version)
+        await self._courier.link.publish(presence)
+        for node_id in list(self._registry.nodes):
+            self._courier.want_changed(node_id)
+
+    def down(self, why: str) -> None:
+        log.warning("no link to the broker (%s); trying again", why)
+
+    async def receive(self, packets: list[Packet]) -> None:
+        """Take messages in order. Statuses of one batch are committed side by side."""
+        pending: list[Awaitable[None]] = []
+        for packet in packets:
+            try:
+                address, message = self._open(packet)
+            except TenderError as error:
+                self._refuse(packet, error)
+                continue
+            match message:
+                case Bid():
+                    self._dispatcher.bid(address.owner, message)
+                case StatusBatch() | EventBatch():
+                    pending.append(self._tracker.take(address.owner, message))
+                case NodeStatus() | Capabilities() | Health() | Held():
+                    pending.append(self._heard(address.owner, message))
+                case Response():
+                    pending.append(self._response(address, message))
+                case HubStatus():
+                    self._other_hub(message)
+                case _:
+                    self.refused["channel"] += 1
+        if pending:
+            await asyncio.gather(*pending)
+
+    # --- opening ------------------------------------------------------------------------------------
+
+    def _open(self, packet: Packet) -> tuple[Address, Message]:
+        if len(packet.payload) > MOST_BYTES:
+            raise Untrusted("over the size cap", details={"reason": "oversized"})
+        address = self._topics.parse(packet.topic)
+        if address is None:
+            raise Untrusted("an unknown topic", details={"reason": "topic"})
+        if address.channel is Channel.HUB:
+            body = self._own.open(packet.topic, packet.payload)
+        else:
+            body = self._keys.open(address.owner, packet.topic, packet.payload)
+        message = decode(address.channel, body)
+        node = self._registry.nodes.get(address.owner)
+        if node is not None and message.ep < node.ep and isinstance(message, Document | Bid):
+            raise Untrusted("an older epoch than one seen", details={"reason": "stale-epoch"})
+        if isinstance(message, Bid) and message.tender_id != address.item:
+            raise Untrusted("topic and body name different tenders", details={"reason": "mismatch"})
+        return address, message
+
+    def _refuse(self, packet: Packet, error: TenderError) -> None:
+        reason = error.details.get("reason", error.code.lower())
+        self.refused[reason] += 1
+        if len(packet.payload) > OVERHEAD or not packet.retained:
+            log.warning("refused a document on %s: %s", packet.topic, error)
+
+    def _other_hub(self, message: HubStatus) -> None:
+        """Two hubs on one database copy: the one with the older epoch steps back."""
+        if message.online and message.ep > self._courier.ep:
+            log.error("another hub with this identity is active (epoch %d > %d)", message.ep, self._courier.ep)
+            self.replaced.set()
+        elif not message.online and message.ep <= self._courier.ep and self._courier.link is not None:
+            # The will of our own earlier session came late: say again that we are here.
+            self._courier.post_raw(
+                self._courier.presence(self._courier.ep, online=True, since=self._since, version=self._version)
+            )
+
+    # --- acting -------------------------------------------------------------------------------------
+
+    async def _heard(self, node_id: str, document: Document) -> None:
+        before = self._registry.nodes.get(node_id)
+        known = (before.caps, before.presence(clock.unix_ns())) if before else None
+        node = self._registry.take(node_id, document)
+        if node is None:
+            return
+        await self._db.write(lambda connection: fleet.heard(connection, node_id, document, node.since))
+        if known != (node.caps, node.presence(clock.unix_ns())):
+            log.info("node %s (%s) is %s", node.name, node.id, node.presence(clock.unix_ns()))
+            self.fleet_changed()
+            self._dispatcher.wake_all()
+        if isinstance(document, NodeStatus) and document.state is NodeState.ONLINE:
+            self._courier.want_changed(node_id)
+
+    async def wanted(self, node_id: str) -> tuple[int, list[WantItem]]:
+        """The whole desired set of a node and its version, as committed."""
+        record = await self._db.read(lambda connection: fleet.node(connection, node_id))
+        version = record.want_ver if record else 0
+        items = [
+            WantItem(execution.id, execution.desired_ver, execution.desired)
+            for execution in await self._db.read(lambda connection: store.live_on(connection, node_id))
+        ]
+        return version, items
+
+    async def _response(self, address: Address, message: Response) -> None:
+        match address.item:
+            case "spec":
+                await self._resend(address.owner, message.args.get("execution_id", ""))
+            case "blob" if "sha256" in message.args and not message.id:
+                self._send_blob(address.owner, message)
+            case "blob":
+                self._fetches.chunk(address.owner, message)
+            case _:
+                self.refused["verb"] += 1
+
+    async def _resend(self, node_id: str, execution_id: str) -> None:
+        def read(connection):  # noqa: ANN001, ANN202
+            record = store.execution(connection, execution_id)
+            if record is None or record.node_id != node_id:
+                return None
+            return record, store.job_by_id(connection, record.job_id, record.job_version)
+
+        found = await self._db.read(read)
+        if found is not None:
+            execution, job = found
+            self._dispatcher.send_order(job, execution)
+
+    def _send_blob(self, node_id: str, message: Response) -> None:
+        sha256 = message.args["sha256"]
+        reply = Command(ep=self._courier.ep, seq=0, args={"sha256": sha256}, offset=message.offset)
+        try:
+            data, total = self._blobs.read(sha256, message.offset)
+            reply = msgspec.structs.replace(reply, data=data, total=total)
+        except TenderError as error:
+            reply = msgspec.structs.replace(reply, error=Reason("blob", error.message, retryable=False))
+        self._courier.command(node_id, "blob", reply)

@@ -1,0 +1,207 @@
+"""What nodes report of their executions: committed in number order, once, then acknowledged with receipts."""
+
+import logging
+from dataclasses import dataclass, field
+
+import msgspec
+
+from hub.board import Board
+from hub.courier import Courier
+from hub.dispatch import Dispatcher
+from hub.store import fleet, rows
+from hub.store import jobs as store
+from hub.store.records import EventRecord, ExecutionRecord
+from wire import clock
+from wire.database import Connection, Database
+from wire.failures import Reason
+from wire.messages import Ack, EventBatch, ExecutionStatus, NodeEvent, Refusal, Row, StatusBatch
+from wire.states import TERMINAL_EXECUTIONS, ExecutionState
+from wire.topics import Channel
+
+log = logging.getLogger(__name__)
+RECEIPTS = 100
+"""Receipts in one acknowledgement; 100 stay below its cap."""
+TOPICS = {
+    ExecutionState.ACCEPTED: ("Execution", "Accepted"),
+    ExecutionState.PREPARING: ("Downloading Inputs", "Preparing"),
+    ExecutionState.RUNNING: ("Execution", "Running"),
+    ExecutionState.PUBLISHING: ("Publishing Results", "Publishing results"),
+    ExecutionState.COMPLETED: ("Execution", "Completed successfully"),
+}
+_status = msgspec.json.Decoder(ExecutionStatus)
+_event = msgspec.json.Decoder(NodeEvent)
+
+
+@dataclass
+class Applied:
+    """What one batch of rows changed. `lane` is the number committed after it."""
+
+    lane: str
+    number: int = 0
+    changed: list[ExecutionRecord] = field(default_factory=list)
+    receipts: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+class Tracker:
+    """Applies batches of outbox rows."""
+
+    def __init__(self, *, database: Database, board: Board, dispatcher: Dispatcher, courier: Courier) -> None:
+        self._db, self._board, self._dispatcher, self._courier = database, board, dispatcher, courier
+        self.late = 0
+
+    async def take(self, node_id: str, batch: StatusBatch | EventBatch) -> None:
+        """Commit a batch, then acknowledge it. Rows seen before change nothing; a gap ends the batch."""
+        lane = "status" if isinstance(batch, StatusBatch) else "event"
+        applied = await self._db.write(lambda connection: apply(connection, node_id, lane, batch.rows))
+        for record in applied.changed:
+            self.late += record.late
+            self._dispatcher.changed(record)
+        self._acknowledge(node_id, applied)
+
+    def _acknowledge(self, node_id: str, applied: Applied) -> None:
+        receipts = applied.receipts
+        while True:
+            ack = Ack(
+                ep=self._courier.ep,
+                lanes={applied.lane: applied.number},
+                receipts=receipts[:RECEIPTS],
+                refusals=applied.refusals[:20],
+            )
+            self._courier.post(Channel.ACK, node_id, "", ack)
+            receipts = receipts[RECEIPTS:]
+            if not receipts:
+                return
+
+
+def apply(connection: Connection, node_id: str, lane: str, batch: list[Row]) -> Applied:
+    """Apply rows in their order inside one transaction, up to the first gap."""
+    applied = Applied(lane)
+    stored = fleet.lanes(connection, node_id).get(lane)
+    if stored is None:
+        return applied
+    applied.number = stored
+    for row in batch:
+        if row.o <= applied.number:
+            _repeat(connection, lane, row, applied)
+            continue
+        if row.o != applied.number + 1:
+            log.warning("%s: lane %s jumps from %d to %d; asking again", node_id, lane, applied.number, row.o)
+            break
+        if bytes(row.body) != b"null":
+            (_apply_status if lane == "status" else _apply_event)(connection, node_id, row, applied)
+        applied.number = row.o
+    if applied.number != stored:
+        fleet.set_lane(connection, node_id, lane, applied.number)
+    return applied
+
+
+def _repeat(connection: Connection, lane: str, row: Row, applied: Applied) -> None:
+    """A row that was committed before: its receipt may have been lost, so it is given again."""
+    if lane != "status" or bytes(row.body) == b"null":
+        return
+    try:
+        status = _status.decode(row.body)
+    except msgspec.DecodeError:
+        return
+    record = store.execution(connection, status.id)
+    if record is not None and record.state is ExecutionState.COMPLETED:
+        applied.receipts.append(record.id)
+
+
+def _apply_status(connection: Connection, node_id: str, row: Row, applied: Applied) -> None:
+    try:
+        status = _status.decode(row.body)
+    except msgspec.DecodeError as error:
+        # The number still counts: a row that cannot be read once can never be read.
+        log.warning("%s: row %d of lane status cannot be read: %s", node_id, row.o, error)
+        return
+    known = store.execution(connection, status.id)
+    if known is None or known.node_id != node_id:
+        reason = Reason("unknown-execution", "the hub knows no such execution of this node", retryable=False)
+        applied.refusals.append(Refusal(status.id, ExecutionState.LOST, reason))
+        return
+    completed = status.state is ExecutionState.COMPLETED
+    first = completed and not _slot_taken(connection, known)
+    changed = store.observe(
+        connection, status, event=_history(known, status), accepted=first, late=completed and not first
+    )
+    if changed is not None:
+        applied.changed.append(changed)
+    elif known.state in TERMINAL_EXECUTIONS and status.ver > known.ver:
+        _attach_late(connection, known, status)
+    if completed:
+        applied.receipts.append(status.id)
+
+
+def _slot_taken(connection: Connection, known: ExecutionRecord) -> bool:
+    """Whether another execution of the slot has its result accepted already."""
+    if not known.once:
+        return False
+    row = connection.execute(
+        "SELECT 1 FROM executions WHERE job_id = ? AND job_version = ? AND slot = ? AND accepted = 1 AND id <> ?",
+        (known.job_id, known.job_version, known.slot, known.id),
+    ).fetchone()
+    return row is not None
+
+
+def _attach_late(connection: Connection, known: ExecutionRecord, status: ExecutionStatus) -> None:
+    """A result of an execution that was given up: kept and visible, never applied."""
+    connection.execute(
+        "UPDATE executions SET late = 1, ver = ?, status = ? WHERE id = ?",
+        (status.ver, rows.encode(status), known.id),
+    )
+    rows.add_event(
+        connection,
+        EventRecord(
+            job_id=known.job_id,
+            job_version=known.job_version,
+            execution_id=known.id,
+            topic="Execution",
+            message=f"Late report: {status.state}; the execution was {known.state} already",
+            time=clock.unix_ns(),
+        ),
+    )
+
+
+def _history(known: ExecutionRecord, status: ExecutionStatus) -> EventRecord:
+    topic, message = TOPICS.get(status.state, ("Execution", status.state.value))
+    details: dict[str, str] = {}
+    if status.reason is not None:
+        message = status.reason.message
+        details = {"IsError": "true", "ErrorCode": status.reason.code, "Retryable": str(status.reason.retryable).lower()}
+        if status.reason.hint:
+            details["Hint"] = status.reason.hint
+    return EventRecord(
+        job_id=known.job_id,
+        job_version=known.job_version,
+        execution_id=known.id,
+        topic=topic,
+        message=message,
+        time=clock.unix_ns(),
+        details=details,
+    )
+
+
+def _apply_event(connection: Connection, node_id: str, row: Row, applied: Applied) -> None:
+    del applied
+    try:
+        event = _event.decode(row.body)
+    except msgspec.DecodeError as error:
+        log.warning("%s: row %d of lane event cannot be read: %s", node_id, row.o, error)
+        return
+    known = store.execution(connection, event.execution_id)
+    if known is None or known.node_id != node_id:
+        return
+    rows.add_event(
+        connection,
+        EventRecord(
+            job_id=known.job_id,
+            job_version=known.job_version,
+            execution_id=known.id,
+            topic=event.topic[:64],
+            message=event.message[:2000],
+            time=clock.unix_ns(),
+            details=event.details,
+        ),
+    )
