@@ -45,12 +45,20 @@ class Database:
         self._threads.append(writer)
         writer.start()
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a transaction; returns after the commit is durable. Raises what `work` raises."""
+    async def write(self, work: Callable[[sqlite3.Connection], T], then: Callable[[T], None] | None = None) -> T:
+        """Run `work` in a transaction; returns after the commit is durable. Raises what `work` raises.
+
+        `then` is called on the loop with the result right after the commit, in the order of commits, also
+        when whoever waits here is cancelled: what mirrors the tables in memory belongs there.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        if then is not None:
+            future.add_done_callback(
+                lambda done: None if done.cancelled() or done.exception() else then(done.result())
+            )
         self._writes.put((work, loop, future))
-        return await future
+        return await (future if then is None else asyncio.shield(future))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a connection that cannot write. Sees all commits that were done before the call."""

@@ -135,11 +135,15 @@ class Link:
                 await self.publish(message)
 
     async def _serve_once(self, backoff: Backoff) -> tuple[str, int]:
+        """Serve over the first address that lets us in; an address that does not is followed by the next."""
+        why, code = "no broker address to try", 0
         for host, port in self._options.hosts:
             self.ep = await self._handler.new_epoch()
             session = _Session(self._options, host, port, self._handler.will(self.ep))
+            opened = False
             try:
                 async with session.open():
+                    opened = True
                     self.counters["connects"] += 1
                     backoff.settled()
                     self._session = session
@@ -148,12 +152,14 @@ class Link:
             except (aiomqtt.MqttError, OSError, TimeoutError) as error:
                 cause = error.__cause__ or error
                 log.info("link to %s:%d: %s", host, port, cause)
-                return f"{host}:{port}: {cause}", _code_of(error)
+                why, code = f"{host}:{port}: {cause}", _code_of(error)
             finally:
                 self._session = None
                 self.connected.clear()
                 session.fail_pending()
-        return "no broker address left to try", 0
+            if opened:
+                break
+        return why, code
 
     async def _pump(self, session: "_Session") -> None:
         """Feed the handler until the link is lost. `up` runs beside it."""
