@@ -27,7 +27,7 @@ Quantity = Annotated[str, Meta(extra={"reads": "quantity"})]
 
 
 class Engine(Struct, frozen=True, rename="pascal"):
-    """What runs the task. `params` keep the spelling they came in; `wire.engines` reads them."""
+    """What runs the task. `params` keep the spelling they came in; `wire/params.py` reads them."""
 
     type: str = ""
     params: dict[str, object] = {}
@@ -111,6 +111,7 @@ class Task(Struct, frozen=True, rename="pascal"):
     engine: Engine = Engine()
     publisher: Publisher = Publisher()
     env: dict[str, str] = {}
+    meta: dict[str, str] = {}
     input_sources: list[InputSource] = []
     result_paths: list[ResultPath] = []
     resources: ResourcesSpec = ResourcesSpec()
