@@ -1,0 +1,117 @@
+"""Starts one container and proves that its limits hold before its program runs."""
+
+from pathlib import Path
+
+from agent.executors.base import Work
+from agent.executors.podman_calls import Order, StartArgs
+from agent.executors.podman_folder import PodmanFolder
+from agent.executors.podman_params import parse
+from agent.workers.podman_api import Api, Refused, container_name, inspect
+from agent.workers.podman_cgroup import effective, unenforceable, unenforced
+from agent.workers.podman_create import specification
+from agent.workers.podman_image import ensure
+from agent.workers.podman_stop import discard
+from wire.clock import monotonic
+from wire.failures import ExecutionFailed, Reason
+
+FRESH = {"created", "configured", "initialized"}
+FINAL = ("not found", "no such file", "permission denied", "executable file")
+
+
+def start(api: Api, args: StartArgs) -> Order:
+    """See to it that the work was started once. Raises ExecutionFailed."""
+    work = args.work
+    name = container_name(work.execution_id)
+    folder = PodmanFolder(work.folder)
+    order = folder.order()
+    state = inspect(api, name)
+    if state is None and order is not None:
+        return order  # it ran and somebody removed it: the watch will say so
+    if state is not None and state["State"]["Status"] not in FRESH:
+        return order or _order(state["Id"], args, {})
+    steps: dict[str, float] = {}
+    try:
+        if state is None:
+            _create(api, args, steps)
+        return _run(api, args, name, steps)
+    except Refused as refused:
+        discard(api, name)
+        raise ExecutionFailed(_failed(refused)) from refused
+
+
+def _create(api: Api, args: StartArgs, steps: dict[str, float]) -> None:
+    work = args.work
+    params = parse(work.params)
+    missing = unenforceable(work)
+    if missing and not work.allow_unenforced:
+        raise ExecutionFailed(_unenforced(missing))
+    spec = specification(work, params, args.node, args.grace)
+    began = monotonic()
+    spec["image"] = ensure(api, params, args.pull)
+    steps["image"] = _since(began)
+    _folders(work)
+    began = monotonic()
+    try:
+        api.post("/containers/create", body=spec)
+    except Refused as refused:
+        if "already in use" not in refused.message:
+            raise  # in use: an earlier try got through although its answer was lost
+    steps["create"] = _since(began)
+
+
+def _folders(work: Work) -> None:
+    PodmanFolder(work.folder).make()
+    for output in work.outputs:
+        host = Path(output.host)
+        host.mkdir(parents=True, exist_ok=True)
+        # whoever the image's user is must be able to write; the execution's folder is closed to others
+        host.chmod(0o777)
+
+
+def _run(api: Api, args: StartArgs, name: str, steps: dict[str, float]) -> Order:
+    """Make the cgroup, read it, keep the order, and only then let the program go."""
+    began = monotonic()
+    state = inspect(api, name)
+    if state is None or state["State"]["Status"] != "initialized":
+        api.post(f"/containers/{name}/init")
+        state = inspect(api, name)
+    if state is None:
+        raise ExecutionFailed(Reason("start-failed", "the container was removed while it was started"))
+    missing = unenforced(args.work, effective(int(state["State"]["Pid"])))
+    steps["init"] = _since(began)
+    if missing and not args.work.allow_unenforced:
+        discard(api, name)
+        raise ExecutionFailed(_unenforced(missing))
+    order = _order(state["Id"], args, steps)
+    PodmanFolder(args.work.folder).write_order(order)
+    began = monotonic()
+    api.post(f"/containers/{name}/start")
+    steps["start"] = _since(began)
+    PodmanFolder(args.work.folder).write_order(order)
+    return order
+
+
+def _order(container: str, args: StartArgs, steps: dict[str, float]) -> Order:
+    work = args.work
+    return Order(container, work.timeout, args.grace, work.stream_cap, work.resources.memory, steps)
+
+
+def _unenforced(missing: list[str]) -> Reason:
+    return Reason(
+        "limits-unenforced",
+        f"this node cannot enforce {', '.join(missing)}",
+        "run Podman as root or with cgroup v2 delegation, or allow unenforced limits on the node",
+    )
+
+
+def _failed(refused: Refused) -> Reason:
+    """What Podman said about a container that it could not start."""
+    message = refused.message
+    if "no such image" in message.lower() or "image not known" in message.lower():
+        return Reason("image-missing", f"the image went away: {message}", "load it again")
+    final = any(word in message.lower() for word in FINAL)
+    return Reason("start-failed", f"Podman could not start it: {message}", "see the message", retryable=not final)
+
+
+def _since(began: float) -> float:
+    return round((monotonic() - began) * 1000, 1)
