@@ -1,0 +1,48 @@
+# The commands of this project. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check fmt lock bench venv run-venv system clean
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+CODE := agent hub tui wire tests examples
+
+help: ## list these commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## a hub, a broker and three nodes run example jobs, live; KEEP=1 leaves them up
+	@requirements/system.sh demo
+	@requirements/venv.sh run
+	@$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
+
+test: system venv ## install what the tests need, run every check and every test
+	@$(MAKE) --no-print-directory test-all
+
+test-all: ## every test, with what is installed
+	$(PYTEST) tests
+
+check: venv ## format, lint, types and import arrows
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+fmt: venv ## format the code
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix-only $(CODE)
+
+bench: system venv ## the figures: latency, throughput, CPU, disk and memory per job
+	$(BIN)/python -m tests.bench
+
+lock: venv ## write the hash-locked requirements anew
+	requirements/lock.sh
+
+system:
+	@requirements/system.sh test
+
+venv:
+	@requirements/venv.sh dev
+
+run-venv:
+	@requirements/venv.sh run
+
+clean: ## remove the virtual environment and what tools left
+	rm -rf .venv .work .demo .ruff_cache .hypothesis build dist *.egg-info
