@@ -1,0 +1,159 @@
+"""The agent's settings: one TOML file, overridden by command-line options, checked whole before anything starts."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from agent.config_options import merge
+from agent.config_rules import check
+from agent.limits import Limits
+from wire.failures import InvalidRequest, TooLarge
+from wire.job import Seconds
+from wire.problems import Problems
+from wire.strict_json import check_tree
+from wire.strict_read import read_struct
+
+FILE_CAP = 1024 * 1024
+
+
+class HubSettings(Struct, frozen=True):
+    """Where the hub is. The join token is used once; better in a file than here."""
+
+    url: str = ""
+    join_token: str = ""
+    join_token_file: str = ""
+
+    def __repr__(self) -> str:
+        token = "(not shown)" if self.join_token else ""
+        return f"HubSettings(url={self.url!r}, join_token={token!r}, join_token_file={self.join_token_file!r})"
+
+
+class HookSettings(Struct, frozen=True):
+    """One probe hook: `exec` is an argv, `http` a URL; exactly one of them is given.
+
+    `ca` is a file with the certificates to trust for this URL. Link-local addresses, where clouds keep
+    their credentials, are never asked unless `allow_link_local` says so.
+    """
+
+    name: str = ""
+    exec: list[str] = []
+    http: str = ""
+    timeout: Seconds = 10.0
+    on_error: str = "decline"
+    ca: str = ""
+    allow_link_local: bool = False
+
+
+class BiddingSettings(Struct, frozen=True):
+    """Which jobs this box takes. `bid_ttl` and `hold_ttl` are seconds; a hold may ask for less, never for more."""
+
+    locality: str = "anywhere"
+    reject_stateless: bool = False
+    reject_networked: bool = False
+    max_executions: int = 100
+    bid_ttl: Seconds = 30.0
+    hold_ttl: Seconds = 120.0
+    hooks: list[HookSettings] = []
+
+
+class EngineSettings(Struct, frozen=True):
+    """Engines that are not offered, and whether work may run where the box cannot enforce its limits."""
+
+    disabled: list[str] = []
+    allow_unenforced_limits: bool = False
+
+
+class PodmanSettings(Struct, frozen=True):
+    """Which Podman is used: the one behind `socket` (empty: look in the usual places), or our own."""
+
+    socket: str = ""
+    managed: bool = False
+
+
+class InputSettings(Struct, frozen=True):
+    """Input sources that are not offered, and which local paths may be mounted (`/data/**:ro`)."""
+
+    disabled: list[str] = []
+    allow_listed_local_paths: list[str] = []
+
+
+class PublisherSettings(Struct, frozen=True):
+    """Publishers that are not offered."""
+
+    disabled: list[str] = []
+
+
+class EnvSettings(Struct, frozen=True):
+    """Which of the agent's own variables a job may ask for by `env:NAME`; globs over the whole name."""
+
+    allow: list[str] = []
+
+
+class LinkSettings(Struct, frozen=True):
+    """How chatty the link is. None takes the profile's number."""
+
+    profile: str = "default"
+    keep_alive: Seconds | None = None
+    health_interval: Seconds | None = None
+
+    @property
+    def keep_alive_seconds(self) -> int:
+        return int(PROFILES[self.profile][0] if self.keep_alive is None else self.keep_alive)
+
+    @property
+    def health_seconds(self) -> int:
+        return int(PROFILES[self.profile][1] if self.health_interval is None else self.health_interval)
+
+
+PROFILES: dict[str, tuple[int, int]] = {"lan": (30, 60), "default": (300, 900), "metered": (900, 900)}
+"""Seconds of keep alive and between health reports. Health expires after 2700 s, so 900 is the longest."""
+
+
+class AgentConfig(Struct, frozen=True):
+    """All settings of one agent. An empty `name` is the host's name."""
+
+    data_dir: str = "/var/lib/tender"
+    name: str = ""
+    labels: dict[str, str] = {}
+    hub: HubSettings = HubSettings()
+    limits: Limits = Limits()
+    bidding: BiddingSettings = BiddingSettings()
+    engines: EngineSettings = EngineSettings()
+    podman: PodmanSettings = PodmanSettings()
+    inputs: InputSettings = InputSettings()
+    publishers: PublisherSettings = PublisherSettings()
+    env: EnvSettings = EnvSettings()
+    link: LinkSettings = LinkSettings()
+
+
+def load(path: Path | None, options: Mapping[str, object] | None = None) -> AgentConfig:
+    """The settings in `path` (None: only defaults) with `options` on top. Raises InvalidRequest with all problems."""
+    return read(_toml(path) if path else {}, options)
+
+
+def read(document: dict[str, object], options: Mapping[str, object] | None = None) -> AgentConfig:
+    """The settings in a parsed document. `options` are named as on the command line, without `--`."""
+    problems = Problems()
+    merged = merge(document, options or {}, problems)
+    check_tree(merged)
+    config = read_struct(AgentConfig, merged, "", problems)
+    problems.raise_if_any()
+    check(config, problems)
+    problems.raise_if_any()
+    return config
+
+
+def _toml(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_CAP + 1)
+    except OSError as error:
+        raise InvalidRequest(f"cannot read {path}: {error.strerror}", hint="give the file with --config") from None
+    if len(data) > FILE_CAP:
+        raise TooLarge(f"{path} is larger than {FILE_CAP} bytes", hint="this is hardly a settings file")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"{path} is not valid TOML: {error}", hint="see https://toml.io") from None

@@ -1,0 +1,131 @@
+"""What the settings must fulfil beyond their types; every problem is collected and says what to write instead."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from agent.inputs.path_globs import AllowedPath
+from agent.limits import KINDS, limit
+from wire.failures import InvalidRequest
+from wire.problems import Problems
+from wire.strict_read import nearest
+
+if TYPE_CHECKING:
+    from agent.config import AgentConfig, HookSettings
+
+LOCALITIES = ("anywhere", "local")
+ON_ERROR = ("decline", "accept")
+PROFILE_NAMES = ("lan", "default", "metered")
+MAX_LABELS = 64
+MAX_HOOKS = 16
+_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", re.ASCII)
+_HOOK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}", re.ASCII)
+
+
+def check(config: "AgentConfig", problems: Problems) -> None:
+    _one_of("bidding.locality", config.bidding.locality, LOCALITIES, problems)
+    _one_of("link.profile", config.link.profile, PROFILE_NAMES, problems)
+    _check_numbers(config, problems)
+    _check_limits(config, problems)
+    _check_labels(config.labels, problems)
+    _check_hooks(config.bidding.hooks, problems)
+    if not config.data_dir.startswith("/"):
+        problems.add("data_dir", config.data_dir, "data_dir must be an absolute path", "write it from / on")
+    if config.hub.join_token and config.hub.join_token_file:
+        problems.add("hub", "", "hub.join_token and hub.join_token_file are both given", "keep the file")
+    for entry in config.inputs.allow_listed_local_paths:
+        try:
+            AllowedPath.parse(entry)
+        except InvalidRequest as bad:
+            problems.add("inputs.allow_listed_local_paths", entry, bad.message, bad.hint)
+    for glob in config.env.allow:
+        if not re.fullmatch(r"[A-Za-z0-9_*?]+", glob, re.ASCII):
+            problems.add("env.allow", glob, f"env.allow: {glob!r} is not a name with * and ?", "write it as AWS_*")
+
+
+def _one_of(field: str, value: str, known: Sequence[str], problems: Problems) -> None:
+    if value not in known:
+        like = nearest(value, list(known))
+        problems.add(field, value, f"{field} is {value!r}", f"write {like or ' or '.join(known)}")
+
+
+def _check_numbers(config: "AgentConfig", problems: Problems) -> None:
+    bounds: list[tuple[str, float, float, float]] = [
+        ("bidding.max_executions", config.bidding.max_executions, 1, 10_000),
+        ("bidding.bid_ttl", config.bidding.bid_ttl, 1, 3600),
+        ("bidding.hold_ttl", config.bidding.hold_ttl, 1, 3600),
+        ("link.keep_alive", config.link.keep_alive or 30, 5, 65_535),
+        ("link.health_interval", config.link.health_interval or 30, 1, 900),
+    ]
+    for field, value, low, high in bounds:
+        if not low <= value <= high:
+            problems.add(field, value, f"{field} must be from {low:g} to {high:g}, not {value:g}")
+
+
+def _check_limits(config: "AgentConfig", problems: Problems) -> None:
+    for scope in ("total", "job"):
+        for kind in KINDS:
+            text = getattr(config.limits, f"{scope}_{kind}")
+            if not text and scope == "job":
+                continue
+            try:
+                limit(kind, text, 1.0)
+            except InvalidRequest as bad:
+                problems.add(f"limits.{scope}_{kind}", text, f"limits.{scope}_{kind}: {bad.message}", bad.hint)
+
+
+def _check_labels(labels: dict[str, str], problems: Problems) -> None:
+    if len(labels) > MAX_LABELS:
+        problems.add("labels", len(labels), f"there are {len(labels)} labels, at most {MAX_LABELS} are taken")
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key) or key.startswith("favour_"):
+            problems.add(f"labels.{key[:64]}", value, f"{key[:64]!r} cannot be a label", "use letters, digits, _ . / -")
+        if len(value) > 63 or not value.isprintable():
+            problems.add(f"labels.{key[:64]}", value, f"the label {key[:64]} is not up to 63 printable characters")
+
+
+def _check_hooks(hooks: "Sequence[HookSettings]", problems: Problems) -> None:
+    if len(hooks) > MAX_HOOKS:
+        problems.add("bidding.hooks", len(hooks), f"there are {len(hooks)} hooks, at most {MAX_HOOKS} are taken")
+    names: set[str] = set()
+    for number, hook in enumerate(hooks):
+        where = f"bidding.hooks[{number}]"
+        if not _HOOK_NAME.fullmatch(hook.name):
+            problems.add(f"{where}.name", hook.name, f"{where} needs a name", "up to 32 letters, digits, _ and -")
+        elif hook.name in names:
+            problems.add(f"{where}.name", hook.name, f"two hooks are called {hook.name}", "rename one of them")
+        names.add(hook.name)
+        _check_hook(where, hook, problems)
+
+
+def _check_hook(where: str, hook: "HookSettings", problems: Problems) -> None:
+    if bool(hook.exec) == bool(hook.http):
+        problems.add(where, hook.name, f"{where} needs either exec or http", 'write exec = ["/path/to/hook"]')
+    if hook.exec and not hook.exec[0].startswith("/"):
+        hint = 'write exec = ["/etc/tender/hooks/battery"]; there is no shell and no search path'
+        problems.add(f"{where}.exec", hook.exec[0], f"{where}.exec must begin with an absolute path", hint)
+    if any("\0" in word for word in hook.exec):
+        problems.add(f"{where}.exec", hook.name, f"{where}.exec holds a NUL character")
+    _one_of(f"{where}.on_error", hook.on_error, ON_ERROR, problems)
+    if not 0.1 <= hook.timeout <= 300:
+        problems.add(f"{where}.timeout", hook.timeout, f"{where}.timeout must be from 100ms to 5m")
+    if hook.http and not _is_plain_url(hook.http):
+        hint = "write http://host/path or https://host/path, without user and password"
+        problems.add(f"{where}.http", "", f"{where}.http is not a URL that can be asked", hint)
+
+
+def _is_plain_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    printable = url.isascii() and url.isprintable() and " " not in url and len(url) <= 2048
+    return (
+        parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and port_is_fine
+        and printable
+    )
