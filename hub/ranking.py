@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hub.registry import Node
-from wire.constraints import matches
-from wire.engines import canonical_engine
+from wire.constraints import explain, matches, unmet, wishes
 from wire.failures import Reason
-from wire.job import FAVOUR, Job
+from wire.job import Job
+from wire.params import engine_kind
 from wire.resources import Resources
 from wire.states import Membership, NodeState
 
@@ -78,7 +78,7 @@ def _presence(question: Question, node: Node) -> float | Reason:
 
 
 def _engine(question: Question, node: Node) -> float | Reason:
-    wanted = canonical_engine(question.job.task.engine.type)
+    wanted = engine_kind(question.job.task.engine.type)
     caps = node.caps
     if caps is not None and wanted in caps.engines:
         return 10.0
@@ -102,22 +102,12 @@ def _inputs(question: Question, node: Node) -> float | Reason:
 
 
 def _labels(question: Question, node: Node) -> float | Reason:
-    hard = [c for c in question.job.constraints if not c.key.startswith(FAVOUR)]
-    for constraint in hard:
-        if not matches(constraint, node.labels):
-            values = ",".join(constraint.values)
-            found = node.labels.get(constraint.key)
-            has = "has no such label" if found is None else f"is {found}"
-            return Reason("label", f"label {constraint.key} {has}, wanted {constraint.operator} {values}", "", retryable=False)
-    wishes = [c for c in question.job.constraints if c.key.startswith(FAVOUR)]
-    bonus = 10.0 * sum(matches(_as_hard(c), node.labels) for c in wishes)
-    return bonus + (10.0 if hard else 0.0)
-
-
-def _as_hard(constraint):  # noqa: ANN001, ANN202
-    import msgspec.structs  # noqa: PLC0415
-
-    return msgspec.structs.replace(constraint, key=constraint.key.removeprefix(FAVOUR))
+    constraints = question.job.constraints
+    for constraint in unmet(constraints, node.labels):
+        return Reason("label", explain(constraint, node.labels), "", retryable=False)
+    wanted = wishes(constraints)
+    bonus = 10.0 * sum(matches(wish, node.labels) for wish in wanted)
+    return bonus + (10.0 if len(constraints) > len(wanted) else 0.0)
 
 
 def _size(question: Question, node: Node) -> float | Reason:

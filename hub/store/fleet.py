@@ -3,6 +3,7 @@
 import msgspec
 
 from hub.store import rows
+from hub.tokens import TokenUse
 from wire import clock
 from wire.database import Connection
 from wire.messages import Capabilities, Health, Held, NodeStatus
@@ -118,3 +119,19 @@ def _node(row: rows.Row) -> NodeRecord:
         },
         NodeRecord,
     )
+
+
+def save_token(connection: Connection, token_hash: str, *, expires: int, approve: bool) -> None:
+    connection.execute("DELETE FROM join_tokens WHERE expires < ?", (clock.unix_ns() - 86_400 * 10**9,))
+    connection.execute(
+        "INSERT INTO join_tokens (hash, expires, approve) VALUES (?, ?, ?)", (token_hash, expires, int(approve))
+    )
+
+
+def consume_token(connection: Connection, token_hash: str, *, used_by: str, now: int) -> TokenUse | None:
+    """Take an unused, unexpired token for `used_by`. Returns the row as it is then; None if there is none."""
+    connection.execute(
+        "UPDATE join_tokens SET used_by = ? WHERE hash = ? AND used_by = '' AND expires > ?", (used_by, token_hash, now)
+    )
+    row = connection.execute("SELECT * FROM join_tokens WHERE hash = ?", (token_hash,)).fetchone()
+    return None if row is None else TokenUse(expires=row["expires"], approve=bool(row["approve"]), used_by=row["used_by"])

@@ -1,0 +1,35 @@
+"""The hub's settings: one tree, filled from the command line."""
+
+from pathlib import Path
+
+import msgspec
+
+VERSION = "0.1.0"
+
+
+class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the hub keeps its data, where it listens, and which broker it uses.
+
+    `brokers` empty: a managed mosquitto is started. `advertise`: hosts under which nodes reach the managed broker.
+    """
+
+    data_dir: Path
+    api_host: str = "127.0.0.1"
+    api_port: int = 1234
+    hub_id: str = "hub"
+    root: str = "tender"
+    brokers: list[str] = []
+    broker_host: str = "127.0.0.1"
+    broker_port: int = 0
+    broker_ca: str = ""
+    broker_cert: str = ""
+    broker_key: str = ""
+    advertise: list[str] = []
+    auto_approve: bool = False
+    allow_open: bool = False
+    public_url: str = ""
+
+    @property
+    def managed(self) -> bool:
+        """Whether the hub runs its own broker."""
+        return not self.brokers

@@ -1,0 +1,98 @@
+"""Who takes part: what enrolment and operators need from store, registry and broker link."""
+
+from hub.courier import Courier
+from hub.dispatch import Dispatcher
+from hub.enrolment import KnownNode
+from hub.registry import Node, Registry
+from hub.store import fleet
+from hub.tokens import TokenUse
+from wire.database import Connection, Database
+from wire.failures import Conflict, NotFound
+from wire.states import Membership
+
+
+class Members:
+    """The node and token stores that enrolment works on, and what operators do with nodes."""
+
+    def __init__(self, database: Database, registry: Registry, dispatcher: Dispatcher, courier: Courier) -> None:
+        self._db, self._registry, self._dispatcher, self._courier = database, registry, dispatcher, courier
+
+    async def get_node(self, node_id: str) -> KnownNode | None:
+        record = await self._db.read(lambda connection: fleet.node(connection, node_id))
+        return None if record is None else _known(record)
+
+    async def save_enrolled(self, node: KnownNode) -> KnownNode:
+        """See `hub.enrolment.NodeStore`. The registry knows the node once it is committed."""
+
+        def write(connection: Connection) -> fleet.NodeRecord:
+            fleet.insert_node(
+                connection,
+                node_id=node.id,
+                name=node.name,
+                public_key=node.public_key,
+                tls_key=node.tls_key,
+                membership=node.membership,
+            )
+            record = fleet.node(connection, node.id)
+            assert record is not None  # noqa: S101  it was inserted above
+            same = record.public_key == node.public_key
+            if same and record.membership is Membership.PENDING and node.membership is Membership.APPROVED:
+                fleet.set_membership(connection, node.id, Membership.APPROVED, "")
+                record = fleet.node(connection, node.id) or record
+            return record
+
+        record = await self._db.write(write)
+        known = self._registry.nodes.get(record.id)
+        if known is None:
+            self._registry.add(record)
+        else:
+            known.membership = record.membership
+        self._courier.want_changed(record.id)
+        return _known(record)
+
+    async def save_token(self, token_hash: str, *, expires: int, approve: bool) -> None:
+        await self._db.write(
+            lambda connection: fleet.save_token(connection, token_hash, expires=expires, approve=approve)
+        )
+
+    async def consume_token(self, token_hash: str, *, used_by: str, now: int) -> TokenUse | None:
+        return await self._db.write(
+            lambda connection: fleet.consume_token(connection, token_hash, used_by=used_by, now=now)
+        )
+
+    def find(self, name: str) -> Node:
+        """A node by id, unique id prefix, or name. Raises NotFound, or Conflict when several fit."""
+        nodes = self._registry.nodes
+        if name in nodes:
+            return nodes[name]
+        fitting = [n for n in nodes.values() if n.name == name] or [n for n in nodes.values() if n.id.startswith(name)]
+        if not fitting:
+            raise NotFound(f"node not found: {name}", hint="tender node list shows all nodes")
+        if len(fitting) > 1:
+            raise Conflict(f"multiple nodes found for id {name}", hint="use the full node id")
+        return fitting[0]
+
+    async def decide(self, name: str, action: str, message: str) -> None:
+        """Approve, reject or delete a node. Raises Conflict when it is so already."""
+        node = self.find(name)
+        if action == "delete":
+            await self._db.write(lambda connection: fleet.delete_node(connection, node.id))
+            self._registry.nodes.pop(node.id, None)
+            return
+        membership = Membership.APPROVED if action == "approve" else Membership.REJECTED
+        if node.membership is membership:
+            raise Conflict(f"node {node.id} already {membership.value}")
+        await self._db.write(lambda connection: fleet.set_membership(connection, node.id, membership, message))
+        node.membership, node.message = membership, message
+        self._dispatcher.wake_all()
+        self._courier.want_changed(node.id)
+
+
+def _known(record: fleet.NodeRecord) -> KnownNode:
+    return KnownNode(
+        id=record.id,
+        name=record.name,
+        membership=record.membership,
+        public_key=record.public_key,
+        tls_key=record.tls_key,
+    )

@@ -1,0 +1,118 @@
+"""Looking things up for the API: jobs by name or prefix, pages of lists, history, idempotency tokens."""
+
+from dataclasses import dataclass
+
+from hub.store import rows
+from hub.store.records import EventRecord, ExecutionRecord, JobRecord
+from wire.database import Connection
+from wire.failures import Conflict, NotFound
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list: `order` is a column of a fixed set."""
+
+    limit: int
+    offset: int
+    order: str = "created"
+    reverse: bool = False
+
+
+def by_name(connection: Connection, namespace: str, name: str) -> JobRecord | None:
+    row = connection.execute(
+        f"SELECT {rows.JOB_COLUMNS} FROM {rows.JOB_FROM} WHERE j.namespace = ? AND j.name = ?",  # noqa: S608
+        (namespace, name),
+    ).fetchone()
+    return None if row is None else rows.job(row)
+
+
+def find_job(connection: Connection, name: str, namespace: str = "default") -> str:
+    """The id of a job by id, name, or unique id prefix. Raises NotFound; Conflict when several fit."""
+    row = connection.execute("SELECT id FROM jobs WHERE id = ?", (name,)).fetchone()
+    if row is not None:
+        return row["id"]
+    row = connection.execute("SELECT id FROM jobs WHERE namespace = ? AND name = ?", (namespace, name)).fetchone()
+    if row is not None:
+        return row["id"]
+    if name.startswith("j-"):
+        found = connection.execute(
+            "SELECT id FROM jobs WHERE id >= ? AND id < ? LIMIT 2", (name, name + "\U0010ffff")
+        ).fetchall()
+        if len(found) > 1:
+            raise Conflict(f"multiple jobs found for id {name}", hint="Use full job ID", details={"Code": "MultipleJobsFound"})
+        if found:
+            return found[0]["id"]
+    raise NotFound(f"job not found: {name}")
+
+
+def list_jobs(connection: Connection, page: Page, *, namespace: str = "", state: str = "") -> list[JobRecord]:
+    """One page of jobs; one more than `limit` is returned when there is a next page."""
+    wheres, values = ["1 = 1"], list[object]()
+    if namespace and namespace != "*":
+        wheres.append("j.namespace = ?")
+        values.append(namespace)
+    if state:
+        wheres.append("j.state = ?")
+        values.append(state)
+    order = {"created": "j.created", "id": "j.id"}[page.order]
+    direction = "DESC" if page.reverse else "ASC"
+    found = connection.execute(
+        f"SELECT {rows.JOB_COLUMNS} FROM {rows.JOB_FROM} WHERE {' AND '.join(wheres)}"  # noqa: S608  fixed parts
+        f" ORDER BY {order} {direction}, j.id LIMIT ? OFFSET ?",
+        (*values, page.limit + 1, page.offset),
+    )
+    return [rows.job(row) for row in found]
+
+
+def list_executions(
+    connection: Connection, job_id: str, *, version: int | None, page: Page
+) -> list[ExecutionRecord]:
+    order = {"created": "created", "modified": "modified", "id": "id"}[page.order]
+    direction = "DESC" if page.reverse else "ASC"
+    found = connection.execute(
+        f"SELECT * FROM executions WHERE job_id = ? AND (? IS NULL OR job_version = ?)"  # noqa: S608  fixed parts
+        f" ORDER BY {order} {direction} LIMIT ? OFFSET ?",
+        (job_id, version, version, page.limit, page.offset),
+    )
+    return [rows.execution(row) for row in found]
+
+
+def history(
+    connection: Connection,
+    job_id: str,
+    *,
+    version: int | None,
+    kind: str,
+    execution_id: str,
+    since: int,
+    page: Page,
+) -> list[EventRecord]:
+    """One page of events in order of `seq`; one more than `limit` when there is a next page."""
+    found = connection.execute(
+        "SELECT * FROM events WHERE job_id = ? AND (? IS NULL OR job_version = ?) AND time >= ?"
+        " AND (? = 'all' OR (? = 'job') = (execution_id = '')) AND (? = '' OR execution_id = ?)"
+        " ORDER BY seq LIMIT ? OFFSET ?",
+        (job_id, version, version, since, kind, kind, execution_id, execution_id, page.limit + 1, page.offset),
+    )
+    return [rows.event(row) for row in found]
+
+
+def versions(connection: Connection, job_id: str) -> list[int]:
+    found = connection.execute("SELECT version FROM job_versions WHERE job_id = ? ORDER BY version", (job_id,))
+    return [row["version"] for row in found]
+
+
+def idempotent(connection: Connection, token: str, body: str) -> str | None:
+    """The job that this token made before. Raises Conflict when the body was another then."""
+    row = connection.execute("SELECT body, job_id FROM idempotency WHERE token = ?", (token,)).fetchone()
+    if row is None:
+        return None
+    if row["body"] != body:
+        raise Conflict("this idempotency token was used for another job", hint="use a new token for a new job")
+    return row["job_id"]
+
+
+def keep_idempotent(connection: Connection, token: str, body: str, job_id: str, now: int) -> None:
+    connection.execute(
+        "INSERT INTO idempotency (token, body, job_id, created) VALUES (?, ?, ?, ?)", (token, body, job_id, now)
+    )

@@ -1,0 +1,215 @@
+"""From a submitted document to a committed job: checked, named, its large inline data kept once, its versions told apart."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import urllib.parse
+import uuid
+
+import msgspec
+
+from hub.blobs import Blobs
+from hub.board import Board, LiveJob
+from hub.dispatch import Dispatcher
+from hub.registry import Registry
+from hub.store import jobs as store
+from hub.store import search
+from hub.store.records import EventRecord, JobRecord
+from wire import clock
+from wire.database import Connection, Database
+from wire.failures import Conflict, InvalidRequest, TenderError
+from wire.job import InputSource, Job
+from wire.job_parse import Submission
+from wire.params import engine_kind
+from wire.quantities import resources
+from wire.states import TERMINAL_JOBS, JobState, JobType
+
+INLINE_MOST = 2048
+"""Characters of a data URL that stay in the job; longer ones become blobs, stored and sent once."""
+
+
+class NoChange(TenderError):
+    """The same specification was submitted again under the same name."""
+
+    code = ""
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """What the submitter is told."""
+
+    job_id: str
+    evaluation_id: str
+    warnings: list[str]
+
+
+class Submissions:
+    """Takes jobs in, and ends them."""
+
+    def __init__(
+        self, *, database: Database, board: Board, registry: Registry, dispatcher: Dispatcher, blobs: Blobs
+    ) -> None:
+        self._db, self._board, self._registry = database, board, registry
+        self._dispatcher, self._blobs = dispatcher, blobs
+
+    async def submit(self, submission: Submission) -> Submitted:
+        """Commit a new job or a new version of one with its name. Raises before anything is stored."""
+        spec = await self._externalise(submission.parsed.job)
+        self._check_known(spec)
+        now = clock.unix_ns()
+        digest = hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
+        token = submission.idempotency_token
+
+        def write(connection: Connection) -> tuple[JobRecord, bool]:
+            if token:
+                earlier = search.idempotent(connection, token, digest)
+                if earlier is not None:
+                    return store.job_by_id(connection, earlier), False
+            record = _commit(connection, spec, now, force=submission.force)
+            if token:
+                search.keep_idempotent(connection, token, digest, record.id, now)
+            return record, True
+
+        record, fresh = await self._db.write(write)
+        if fresh:
+            self._take_up(record)
+        return Submitted(record.id, str(uuid.uuid4()), submission.parsed.warnings)
+
+    def _take_up(self, record: JobRecord) -> None:
+        live = self._board.jobs.get(record.id)
+        requested = resources(record.spec.task.resources)
+        if live is None:
+            self._board.jobs[record.id] = LiveJob(record, requested)
+        else:
+            live.job, live.requested = record, requested
+        self._dispatcher.wake(record.id)
+
+    async def stop(self, job: JobRecord, reason: str) -> str:
+        """Ask for the end of a job. Returns an evaluation id, empty when it was stopped before."""
+        if job.state is JobState.STOPPED:
+            return ""
+        if job.state in TERMINAL_JOBS:
+            raise Conflict(f"cannot stop job in state {job.state.value.capitalize()}")
+        await self._db.write(lambda connection: store.request_stop(connection, job.id, reason))
+        live = self._board.jobs.get(job.id)
+        if live is not None:
+            live.job = await self._db.read(lambda connection: store.job_by_id(connection, job.id))
+            self._dispatcher.wake(job.id)
+        return str(uuid.uuid4())
+
+    async def _externalise(self, job: Job) -> Job:
+        """Move large `data:` URLs into blobs, so that a thousand jobs with one module keep and send it once."""
+        sources = job.task.input_sources
+        if not any(_large(item) for item in sources):
+            return job
+        kept = [await self._kept(item) if _large(item) else item for item in sources]
+        task = msgspec.structs.replace(job.task, input_sources=kept)
+        return msgspec.structs.replace(job, tasks=[task])
+
+    async def _kept(self, item: InputSource) -> InputSource:
+        data, mime = decode_data_url(str(item.source.params["URL"]))
+        ref = await asyncio.to_thread(self._blobs.put, data)
+        url = f"blob:sha256:{ref.sha256};type={mime};size={ref.size}"
+        params = {**item.source.params, "URL": url}
+        return msgspec.structs.replace(item, source=msgspec.structs.replace(item.source, params=params))
+
+    def _check_known(self, job: Job) -> None:
+        """Say at submission what no node of the fleet can do; an empty fleet is no reason to refuse."""
+        caps = [node.caps for node in self._registry.nodes.values() if node.caps is not None]
+        if not caps:
+            return
+        engines = {name for c in caps for name in (*c.engines, *c.unavailable)}
+        publishers = {name.lower() for c in caps for name in c.publishers} | {"", "noop"}
+        inputs = {name.lower() for c in caps for name in c.inputs}
+        _known("engine", "Tasks[0].Engine.Type", job.task.engine.type, engine_kind(job.task.engine.type), engines)
+        _known("publisher", "Tasks[0].Publisher.Type", job.task.publisher.type, job.task.publisher.type.lower(), publishers)
+        for place, item in enumerate(job.task.input_sources):
+            field = f"Tasks[0].InputSources[{place}].Source.Type"
+            _known("input source", field, item.source.type, item.source.type.lower(), inputs)
+
+
+def _known(what: str, field: str, written: str, wanted: str, known: set[str]) -> None:
+    if wanted not in known:
+        raise InvalidRequest(
+            f"no node of this fleet has the {what} {written!r}",
+            hint=f"the fleet has: {', '.join(sorted(k for k in known if k))}",
+            details={"Field": field, "Value": written},
+        )
+
+
+def _large(item: InputSource) -> bool:
+    url = item.source.params.get("URL")
+    return isinstance(url, str) and url.startswith("data:") and len(url) > INLINE_MOST
+
+
+def decode_data_url(url: str) -> tuple[bytes, str]:
+    """Bytes and media type of a `data:` URL (RFC 2397). Raises InvalidRequest."""
+    head, comma, body = url.removeprefix("data:").partition(",")
+    if not comma:
+        raise InvalidRequest("a data URL without a comma", details={"Value": url[:80]})
+    kind, *parameters = head.split(";")
+    try:
+        if parameters and parameters[-1].strip().lower() == "base64":
+            data = base64.b64decode(urllib.parse.unquote_to_bytes(body), validate=True)
+        else:
+            data = urllib.parse.unquote_to_bytes(body)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest(f"a data URL with bad base64: {error}", details={"Value": url[:80]}) from None
+    return data, kind.strip().lower() or "text/plain"
+
+
+def _commit(connection: Connection, spec: Job, now: int, *, force: bool) -> JobRecord:
+    """A new job, or the next version of the one with this name."""
+    known = search.by_name(connection, spec.namespace, spec.name) if spec.name else None
+    if known is not None:
+        return _next_version(connection, known, spec, now, force=force)
+    job_id = f"j-{uuid.uuid4()}"
+    record = JobRecord(
+        id=job_id,
+        name=spec.name or job_id,
+        namespace=spec.namespace,
+        type=JobType(spec.type),
+        state=JobState.PENDING,
+        message="",
+        version=1,
+        revision=1,
+        priority=spec.priority,
+        stop_reason=None,
+        created=now,
+        modified=now,
+        queued_since=now,
+        spec=spec,
+    )
+    event = EventRecord(job_id=job_id, job_version=1, topic="Submission", message="Job submitted", time=now)
+    store.insert_job(connection, record, [event])
+    return record
+
+
+def _next_version(connection: Connection, known: JobRecord, spec: Job, now: int, *, force: bool) -> JobRecord:
+    if known.spec == spec and not force:
+        raise NoChange(
+            f"no changes detected for new job spec. Job Name: '{known.name}', Job Id: '{known.id}'",
+            hint="Use the --force flag to override this warning",
+        )
+    if known.type != spec.type:
+        raise InvalidRequest(
+            f"the type of job {known.name!r} cannot change from {known.type} to {spec.type}",
+            hint="submit it under another name",
+        )
+    record = msgspec.structs.replace(
+        known,
+        state=JobState.PENDING,
+        message="",
+        version=known.version + 1,
+        revision=known.revision + 1,
+        priority=spec.priority,
+        stop_reason=None,
+        modified=now,
+        queued_since=now,
+        spec=spec,
+    )
+    event = EventRecord(
+        job_id=known.id, job_version=record.version, topic="Submission", message="Job updated", time=now
+    )
+    store.update_job(connection, record, [event])
+    return record
