@@ -1,0 +1,1 @@
+"""What the agent remembers: tables, queries, and the mirror in memory that everybody reads."""

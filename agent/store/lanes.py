@@ -1,0 +1,68 @@
+"""The outbox: gap-free numbers per lane, written in the transaction of the change that they tell of."""
+
+from wire.database import Connection
+
+STATUS, EVENT = "status", "event"
+LANES: tuple[str, ...] = (STATUS, EVENT)
+KEEP_ACKED = 500
+"""Acknowledged rows kept per lane, for a hub that was restored from a backup and asks for them again."""
+MOST_EVENTS = 10_000
+"""Rows kept of lane `event`, acknowledged or not: older events give way, statuses never do."""
+
+Appended = tuple[str, int, bytes]
+"""Lane, number and body of a new row."""
+
+
+def append(connection: Connection, lane: str, body: bytes) -> Appended:
+    """Add a row under the next number of its lane."""
+    o = connection.execute("UPDATE lanes SET last = last + 1 WHERE lane = ? RETURNING last", (lane,)).fetchone()[0]
+    connection.execute("INSERT INTO outbox (lane, o, body) VALUES (?, ?, ?)", (lane, o, body))
+    if lane == EVENT and o % 100 == 0:
+        # A dropped row leaves a hole that `pending` tells as a skip record.
+        connection.execute("DELETE FROM outbox WHERE lane = ? AND o <= ?", (lane, o - MOST_EVENTS))
+    return lane, o, body
+
+
+def pending(connection: Connection, lane: str, after: int, rows: int, size: int) -> list[tuple[int, bytes]]:
+    """Rows above `after` in order; a number whose row is gone appears with an empty body."""
+    last = connection.execute("SELECT last FROM lanes WHERE lane = ?", (lane,)).fetchone()[0]
+    found = connection.execute(
+        "SELECT o, body FROM outbox WHERE lane = ? AND o > ? ORDER BY o LIMIT ?", (lane, after, rows)
+    ).fetchall()
+    bodies = {row["o"]: row["body"] for row in found}
+    numbers = range(after + 1, min(last, after + rows) + 1)
+    chosen: list[tuple[int, bytes]] = []
+    total = 0
+    for o in numbers:
+        body = bodies.get(o, b"")
+        total += len(body)
+        if chosen and total > size:
+            break
+        chosen.append((o, body))
+    return chosen
+
+
+def acked(connection: Connection, lane: str, number: int, ep: int) -> int | None:
+    """Note what the hub has committed. Returns the lane's number now, None when the message says nothing new.
+
+    A lower number counts only from a newer epoch of the hub: it was restored and has lost the rows above.
+    """
+    row = connection.execute("SELECT last, acked, acked_ep, kept FROM lanes WHERE lane = ?", (lane,)).fetchone()
+    if row is None or ep < row["acked_ep"]:
+        return None
+    number = min(number, row["last"])
+    if number == row["acked"] or (number < row["acked"] and ep == row["acked_ep"]):
+        return None
+    connection.execute("UPDATE lanes SET acked = ?, acked_ep = ? WHERE lane = ?", (number, ep, lane))
+    if number - KEEP_ACKED >= row["kept"] + 100:
+        floor = number - KEEP_ACKED
+        connection.execute("DELETE FROM outbox WHERE lane = ? AND o <= ?", (lane, floor))
+        connection.execute("UPDATE lanes SET kept = ? WHERE lane = ?", (floor, lane))
+    return number
+
+
+def positions(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Last written and last acknowledged number of each lane."""
+    return {
+        row["lane"]: (row["last"], row["acked"]) for row in connection.execute("SELECT lane, last, acked FROM lanes")
+    }

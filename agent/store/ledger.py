@@ -1,0 +1,152 @@
+"""All executions of the node: the table, and its mirror in memory that everybody reads."""
+
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from agent.store import executions, lanes, memory
+from agent.store.outbox import OutboxTable
+from agent.store.records import Change, Execution, KeptResult
+from wire import clock
+from wire.database import Connection, Database
+from wire.failures import Reason
+from wire.messages import ExecutionStatus, Order
+from wire.resources import Resources
+from wire.states import LIVE_ON_NODE, Desired, ExecutionState
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """What an acknowledgement changed: lanes that moved, and executions whose result the hub has accepted."""
+
+    lanes: dict[str, int]
+    confirmed: list[str]
+
+
+class Executions:
+    """Every change goes through here; `changed` is called after each commit that changed an execution."""
+
+    def __init__(self, database: Database, outbox: OutboxTable) -> None:
+        self._db, self._outbox = database, outbox
+        self.known: dict[str, Execution] = {}
+        self.changed: Callable[[Execution], None] = lambda _execution: None
+
+    def load(self, connection: Connection) -> None:
+        """Fill the mirror at start."""
+        self.known = {execution.id: execution for execution in executions.all_of(connection)}
+
+    async def accept(
+        self, order: Order, envelope: bytes, *, requested: Resources, steps: dict[str, float]
+    ) -> Execution | None:
+        """A new execution in the place of its hold. None for a repeated order: known, or over and forgotten."""
+        first = ExecutionState.ACCEPTED
+        status = ExecutionStatus(id=order.execution_id, ver=1, state=first, at=clock.unix_ns(), steps=steps)
+
+        def work(connection: Connection) -> executions.Written | None:
+            if memory.buried(connection, order.execution_id):
+                return None
+            written = executions.insert(connection, order, envelope, requested=requested, status=status)
+            if written is not None and order.tender_id:
+                memory.drop_holds(connection, [order.tender_id])
+            return written
+
+        written = await self._db.write(work, self._mirror)
+        return written[0] if written else None
+
+    async def turn_away(self, execution_id: str, state: ExecutionState, reason: Reason, tender_id: str = "") -> bool:
+        """Report the end of something that never became an execution here. False if it was told before."""
+        body = _encode(ExecutionStatus(id=execution_id, ver=1, state=state, at=clock.unix_ns(), reason=reason))
+
+        def work(connection: Connection) -> lanes.Appended | None:
+            if memory.buried(connection, execution_id) or executions.exists(connection, execution_id):
+                return None
+            memory.bury(connection, execution_id)
+            memory.drop_holds(connection, [tender_id])
+            return lanes.append(connection, lanes.STATUS, body)
+
+        row = await self._db.write(work, lambda row: self._outbox.committed([row] if row else []))
+        return row is not None
+
+    async def move(
+        self,
+        execution_id: str,
+        to: ExecutionState,
+        change: Change | None = None,
+        *,
+        expect: Collection[ExecutionState] = LIVE_ON_NODE,
+    ) -> bool:
+        """Compare-and-set with its report in one transaction. False for a late or repeated move: ordinary."""
+        known = self.known.get(execution_id)
+        if known is None:
+            return False
+        said = change or Change()
+        written = await self._db.write(
+            lambda connection: executions.move(connection, known, to, said, expect), self._mirror
+        )
+        return written is not None
+
+    async def desire(self, execution_id: str, desired: Desired, ver: int) -> bool:
+        """Note what the hub wants. False when that is known, or older than what is known."""
+        known = self.known.get(execution_id)
+        if known is None or ver < known.desired_ver or (ver == known.desired_ver and desired is known.desired):
+            return False
+        return await self._db.write(
+            lambda connection: executions.desire(connection, execution_id, desired, ver),
+            lambda done: self._patch(execution_id, desired=desired, desired_ver=ver) if done else None,
+        )
+
+    async def count_crash(self, execution: Execution) -> None:
+        """Count before recovering, so that a row that kills the agent is seen to do so."""
+        await self._db.write(
+            lambda connection: executions.crashed(connection, execution.id),
+            lambda _: self._patch(execution.id, crashes=execution.crashes + 1),
+        )
+
+    async def acked(self, numbers: dict[str, int], ep: int, receipts: Collection[str]) -> Acknowledged:
+        """The hub has committed rows and accepted results."""
+        known = [name for name in receipts if name in self.known and not self.known[name].confirmed]
+
+        def work(connection: Connection) -> Acknowledged:
+            moved = {lane: lanes.acked(connection, lane, number, ep) for lane, number in numbers.items()}
+            for name in known:
+                executions.confirm(connection, name)
+            return Acknowledged({lane: number for lane, number in moved.items() if number is not None}, known)
+
+        def then(outcome: Acknowledged) -> None:
+            self._outbox.acked.update(outcome.lanes)
+            for name in outcome.confirmed:
+                self._patch(name, confirmed=True)
+
+        return await self._db.write(work, then)
+
+    async def forget(self, execution_ids: Collection[str], kept: Collection[KeptResult] = ()) -> None:
+        """Drop executions that are over and told; their orders stay known as such. Their results may be kept."""
+        names = list(execution_ids)
+
+        def work(connection: Connection) -> None:
+            for name in names:
+                executions.forget(connection, name)
+                memory.bury(connection, name)
+            for result in kept:
+                memory.keep_result(connection, result)
+
+        def then(_: None) -> None:
+            for name in names:
+                self.known.pop(name, None)
+
+        await self._db.write(work, then)
+
+    def _mirror(self, written: executions.Written | None) -> None:
+        if written is not None:
+            execution, rows = written
+            self.known[execution.id] = execution
+            self._outbox.committed(rows)
+            self.changed(execution)
+
+    def _patch(self, execution_id: str, **values: object) -> None:
+        """Change fields of the mirror as they are now: other commits may have come in between."""
+        known = self.known.get(execution_id)
+        if known is not None:
+            self.known[execution_id] = now = msgspec.structs.replace(known, **values)
+            self.changed(now)

@@ -1,0 +1,139 @@
+"""The agent's database: opens it, and holds the parts that work on it. The only user of SQLite in the agent."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from agent.store import memory, schema
+from agent.store.ledger import Executions
+from agent.store.outbox import OutboxTable
+from agent.store.records import Hold, KeptResult
+from wire.database import Connection, Database
+from wire.failures import TenderError, Unavailable
+
+MIGRATION_TIME = 60.0
+
+
+class Holds:
+    """Rows of resources kept for open bids."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self.known: dict[str, Hold] = {}
+
+    async def put(self, hold: Hold) -> None:
+        await self._db.write(lambda connection: memory.put_hold(connection, hold))
+        self.known[hold.tender_id] = hold
+
+    async def drop(self, tender_ids: list[str]) -> None:
+        gone = [tender_id for tender_id in tender_ids if self.known.pop(tender_id, None) is not None]
+        if gone:
+            await self._db.write(lambda connection: memory.drop_holds(connection, gone))
+
+
+class Numbers:
+    """The few numbers that the agent may never forget, by name."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._values: dict[str, str] = {}
+
+    def load(self, connection: Connection) -> None:
+        self._values = memory.numbers(connection)
+
+    def get(self, name: str) -> int:
+        return int(self._values.get(name, "0"))
+
+    async def put(self, **values: int) -> None:
+        """Durable when this returns."""
+        texts = {name: str(value) for name, value in values.items()}
+
+        def work(connection: Connection) -> None:
+            for name, value in texts.items():
+                memory.put(connection, name, value)
+
+        await self._db.write(work, lambda _: self._values.update(texts))
+
+    async def raise_to(self, name: str, value: int) -> bool:
+        """Persist a number that only ever rises. False when it is known to be so high already."""
+        if value <= self.get(name):
+            return False
+        await self.put(**{name: value})
+        return True
+
+
+class Results:
+    """Results that stay on the node for clients."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def all(self) -> list[KeptResult]:
+        return await self._db.read(memory.kept_results)
+
+    async def drop(self, execution_id: str) -> bool:
+        return await self._db.write(lambda connection: memory.drop_result(connection, execution_id))
+
+
+class Store:
+    """The parts, after `open`. Raises TenderError for a file that cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = Database(path)
+        self.outbox = OutboxTable(self._db)
+        self.executions = Executions(self._db, self.outbox)
+        self.holds = Holds(self._db)
+        self.numbers = Numbers(self._db)
+        self.results = Results(self._db)
+
+    async def open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.exists():
+            await _migrate(self._path)
+        self._db.open()
+        if await self._version() != schema.VERSION:
+            self._db.close()
+            await _migrate(self._path)
+            self._db.open()
+        await self._db.write(self._load)
+
+    def close(self) -> None:
+        """Finish what is queued, then close."""
+        self._db.close()
+
+    @property
+    def commits(self) -> int:
+        return self._db.commits
+
+    async def _version(self) -> int:
+        return await self._db.write(lambda connection: connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _load(self, connection: Connection) -> None:
+        self.outbox.load(connection)
+        self.executions.load(connection)
+        self.numbers.load(connection)
+        self.holds.known = {hold.tender_id: hold for hold in memory.holds(connection)}
+
+
+async def _migrate(path: Path) -> None:
+    """A child does it, because sqlite-utils would cost this process 4 MiB for good."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agent.workers.migrate",
+        str(path),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(MIGRATION_TIME):
+            _, errors = await child.communicate()
+    except TimeoutError:
+        child.kill()
+        await child.wait()
+        raise Unavailable(f"bringing {path} up to date took longer than {MIGRATION_TIME:g} s") from None
+    if child.returncode != 0:
+        lines = errors.decode(errors="replace").strip().splitlines()
+        raise TenderError(lines[-1][:500] if lines else f"{path} could not be brought up to date")

@@ -1,0 +1,181 @@
+"""The agent's store: one transaction per change, compare-and-set, gap-free numbers, a mirror that agrees."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.store.records import Change
+from agent.store.store import Store
+from wire.failures import Reason
+from wire.job import Engine, Job, Task
+from wire.messages import ExecutionStatus, Order
+from wire.resources import Resources
+from wire.signing import OVERHEAD
+from wire.states import Desired, ExecutionState, JobType
+
+E = ExecutionState
+
+
+def order_of(name: str, **more) -> Order:
+    job = Job(name="j", type="batch", tasks=[Task(engine=Engine("fake"))])
+    return Order(ep=1, execution_id=name, ver=1, job_id="j-1", job_version=1, job_type=JobType.BATCH, job=job, **more)
+
+
+def sealed(order: Order) -> bytes:
+    return b"\x01" * OVERHEAD + msgspec.json.encode(order)
+
+
+async def accept(store: Store, name: str, **more):
+    order = order_of(name, **more)
+    return await store.executions.accept(order, sealed(order), requested=Resources(cpu=1), steps={"accept": 0.1})
+
+
+@pytest.fixture
+async def store(tmp_path: Path):
+    store = Store(tmp_path / "agent.db")
+    await store.open()
+    yield store
+    store.close()
+
+
+async def reopened(store: Store, path: Path) -> Store:
+    store.close()
+    fresh = Store(path)
+    await fresh.open()
+    return fresh
+
+
+def statuses(rows) -> list[ExecutionStatus]:
+    return [msgspec.json.decode(row.body, type=ExecutionStatus) for row in rows]
+
+
+async def test_an_order_is_taken_once_and_told_once(store):
+    assert await accept(store, "e-1")
+    assert await accept(store, "e-1") is None
+    rows = await store.outbox.pending("status", 0, rows=10, size=10_000)
+    assert [(row.o, status.id, status.state) for row, status in zip(rows, statuses(rows), strict=True)] == [
+        (1, "e-1", E.ACCEPTED)
+    ]
+
+
+async def test_each_move_writes_its_report_with_the_next_number(store, tmp_path):
+    await accept(store, "e-1")
+    assert await store.executions.move("e-1", E.RUNNING, Change(steps={"start": 2.0}))
+    assert await store.executions.move("e-1", E.COMPLETED, Change(exit_code=0, stdout="hi"))
+    fresh = await reopened(store, tmp_path / "agent.db")
+    try:
+        rows = await fresh.outbox.pending("status", 0, rows=10, size=10_000)
+        found = statuses(rows)
+        assert [row.o for row in rows] == [1, 2, 3]
+        assert [status.ver for status in found] == [1, 2, 3]
+        assert found[-1].steps == {"accept": 0.1, "start": 2.0}
+        assert fresh.executions.known["e-1"].status == found[-1]
+    finally:
+        fresh.close()
+
+
+async def test_a_late_move_changes_nothing(store):
+    await accept(store, "e-1")
+    assert await store.executions.move("e-1", E.CANCELLED)
+    assert not await store.executions.move("e-1", E.COMPLETED)
+    assert not await store.executions.move("e-1", E.RUNNING, expect={E.ACCEPTED})
+    assert store.executions.known["e-1"].state is E.CANCELLED
+    assert len(await store.outbox.pending("status", 0, rows=10, size=10_000)) == 2
+
+
+async def test_of_two_moves_at_once_one_wins(store):
+    await accept(store, "e-1")
+    outcomes = await asyncio.gather(
+        store.executions.move("e-1", E.FAILED, expect={E.ACCEPTED}),
+        store.executions.move("e-1", E.CANCELLED, expect={E.ACCEPTED}),
+    )
+    assert sorted(outcomes) == [False, True]
+
+
+async def test_the_mirror_follows_commits_even_when_the_caller_is_cancelled(store):
+    await accept(store, "e-1")
+    task = asyncio.create_task(store.executions.move("e-1", E.RUNNING))
+    await asyncio.sleep(0)
+    task.cancel()
+    await store.executions.desire("e-1", Desired.STOP, 2)
+    known = store.executions.known["e-1"]
+    assert (known.state, known.desired, known.desired_ver) == (E.RUNNING, Desired.STOP, 2)
+
+
+async def test_an_older_wish_is_not_noted(store):
+    await accept(store, "e-1")
+    assert await store.executions.desire("e-1", Desired.STOP, 3)
+    assert not await store.executions.desire("e-1", Desired.RUN, 2)
+    assert not await store.executions.desire("e-1", Desired.RUN, 3)
+
+
+async def test_a_forgotten_execution_is_never_accepted_again(store, tmp_path):
+    await accept(store, "e-1")
+    await store.executions.move("e-1", E.FAILED)
+    await store.executions.forget(["e-1"])
+    assert await accept(store, "e-1") is None
+    fresh = await reopened(store, tmp_path / "agent.db")
+    try:
+        assert await accept(fresh, "e-1") is None
+        assert not fresh.executions.known
+    finally:
+        fresh.close()
+
+
+async def test_turning_away_is_told_once(store):
+    reason = Reason("memory", "too little")
+    assert await store.executions.turn_away("e-1", E.REFUSED, reason)
+    assert not await store.executions.turn_away("e-1", E.REFUSED, reason)
+    rows = await store.outbox.pending("status", 0, rows=10, size=10_000)
+    assert [status.reason for status in statuses(rows)] == [reason]
+
+
+async def test_acknowledged_numbers_never_fall_but_for_a_newer_hub(store):
+    for number in range(5):
+        await accept(store, f"e-{number}")
+    assert (await store.executions.acked({"status": 4}, 1, [])).lanes == {"status": 4}
+    assert (await store.executions.acked({"status": 2}, 1, [])).lanes == {}
+    assert (await store.executions.acked({"status": 2}, 2, [])).lanes == {"status": 2}
+    assert (await store.executions.acked({"status": 9}, 1, [])).lanes == {}
+    assert (await store.executions.acked({"status": 99}, 2, [])).lanes == {"status": 5}
+
+
+async def test_acknowledged_rows_are_kept_in_a_bounded_number_and_holes_are_told(store, tmp_path):
+    for number in range(700):
+        await store.outbox.tell("status", b'{"n":%d}' % number)
+    await store.executions.acked({"status": 700}, 1, [])
+    fresh = await reopened(store, tmp_path / "agent.db")
+    try:
+        rows = await fresh.outbox.pending("status", 190, rows=1000, size=10**6)
+        assert [row.o for row in rows] == list(range(191, 701))
+        assert bytes(rows[0].body) == b"null"
+        assert bytes(rows[-1].body) == b'{"n":699}'
+    finally:
+        fresh.close()
+
+
+async def test_rows_that_fit_no_more_wait_for_the_next_batch(store):
+    for _ in range(10):
+        await store.outbox.tell("event", b"x" * 100)
+    rows = await store.outbox.pending("event", 0, rows=100, size=350)
+    assert [row.o for row in rows] == [1, 2, 3]
+    assert [row.o for row in await store.outbox.pending("event", 3, rows=4, size=10**6)] == [4, 5, 6, 7]
+
+
+async def test_numbers_only_rise(store):
+    assert await store.numbers.raise_to("hub_ep", 3)
+    assert not await store.numbers.raise_to("hub_ep", 2)
+    assert store.numbers.get("hub_ep") == 3
+
+
+async def test_an_older_release_refuses_a_newer_file(store, tmp_path):
+    store.close()
+    import sqlite_utils
+
+    database = sqlite_utils.Database(tmp_path / "agent.db")
+    database.execute("PRAGMA user_version=99")
+    database.close()
+    with pytest.raises(Exception, match="newer release"):
+        await Store(tmp_path / "agent.db").open()
