@@ -1,4 +1,4 @@
-"""The managed broker: a private mosquitto as a child of the hub, with mutual TLS only, kept alive as long as the hub."""
+"""The managed broker: a private mosquitto as the hub's child, with mutual TLS only, kept alive as long as the hub."""
 
 import asyncio
 import contextlib

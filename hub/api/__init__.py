@@ -1,0 +1,1 @@
+"""The REST API in Bacalhau's shapes: parse, call one function, shape the reply."""

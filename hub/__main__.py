@@ -1,0 +1,5 @@
+"""`python -m hub serve` is `tender hub serve`."""
+
+from hub.cli import app
+
+app()

@@ -1,0 +1,69 @@
+"""The one place where errors become HTTP: status codes and Bacalhau's error body."""
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from hub.submission import NoChange
+from wire import failures
+
+log = logging.getLogger(__name__)
+STATUS: dict[type[failures.TenderError], int] = {
+    failures.InvalidRequest: 400,
+    failures.Unauthorized: 401,
+    failures.Forbidden: 403,
+    failures.NotFound: 404,
+    failures.Conflict: 409,
+    failures.TooLarge: 413,
+    failures.Unavailable: 503,
+    NoChange: 500,
+}
+
+
+def body(status: int, message: str, *, code: str, component: str, hint: str = "", details: dict[str, str] | None = None):  # noqa: ANN201
+    """Bacalhau's error body. `RequestID` is empty there too; the id is in the header."""
+    shaped: dict[str, Any] = {
+        "Status": status,
+        "Message": message,
+        "RequestID": "",
+        "Code": code,
+        "Component": component,
+    }
+    if hint:
+        shaped["Hint"] = hint
+    if details:
+        shaped["Details"] = details
+    return shaped
+
+
+def tender_error(request: Request[Any, Any, Any], error: failures.TenderError) -> Response[Any]:
+    """Our own errors: message, hint, and the status of their kind."""
+    del request
+    status = STATUS.get(type(error), 500)
+    code = error.details.get("Code", error.code)
+    component = "Bacalhau" if isinstance(error, NoChange) else "Hub"
+    return Response(
+        body(status, error.message, code=code, component=component, hint=error.hint, details=error.details),
+        status_code=status,
+    )
+
+
+def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Errors of the framework: unknown URL, wrong method, bad parameter, body too large."""
+    status = error.status_code
+    if status in {404, 405}:
+        message = f"{request.method} {request.url.path} is not part of this API"
+        hint = "the hub may be of another version; GET /schema lists what it offers"
+        return Response(body(404, message, code="NotFound", component="APIServer", hint=hint), status_code=404)
+    code = {400: "BadRequest", 413: "TooLarge"}.get(status, "InternalError")
+    details = {"Extra": str(error.extra)[:500]} if getattr(error, "extra", None) else None
+    return Response(body(status, error.detail, code=code, component="APIServer", details=details), status_code=status)
+
+
+def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """A bug: logged with its traceback, told without."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    message = "internal error"
+    return Response(body(500, message, code="InternalError", component="APIServer"), status_code=500)

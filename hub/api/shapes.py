@@ -1,0 +1,277 @@
+"""Values in the shapes that Bacalhau's clients read (recorded from 1.9.3): names, numbers of states, times."""
+
+import base64
+import re
+from typing import Any
+
+from hub.registry import Node
+from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
+from wire import clock
+from wire.failures import InvalidRequest
+from wire.job_wire import to_wire
+from wire.resources import Resources
+from wire.states import Desired, ExecutionState, Membership, NodeState
+
+E = ExecutionState
+COMPUTE_STATE: dict[ExecutionState, int] = {
+    E.INVITED: 2,
+    E.BID: 3,
+    E.DECLINED: 4,
+    E.LOST_BID: 8,
+    E.AWARDED: 5,
+    E.ACCEPTED: 5,
+    E.PREPARING: 5,
+    E.RUNNING: 5,
+    E.PUBLISHING: 5,
+    E.UNKNOWN: 5,
+    E.COMPLETED: 9,
+    E.FAILED: 10,
+    E.TIMED_OUT: 10,
+    E.REFUSED: 4,
+    E.LOST: 10,
+    E.CANCELLED: 11,
+}
+"""Our states as Bacalhau's numbers. A running execution is BidAccepted (5) there; 6 and 7 never occur."""
+NEVER = "0001-01-01T00:00:00Z"
+_TOKEN = re.compile(r"[^:]*:([YN]):(\d{1,6}):(\d{1,9})")
+
+
+def job(record: JobRecord, hub_id: str) -> dict[str, Any]:
+    spec = to_wire(record.spec)
+    meta: Any = spec["Meta"]
+    return {
+        "ID": record.id,
+        **spec,
+        "Name": record.name,
+        "Meta": {
+            **meta,
+            "bacalhau.org/orchestrator.id": hub_id,
+            "bacalhau.org/requester.id": hub_id,
+        },
+        "State": {
+            "StateType": record.state.value.capitalize(),
+            **({"Message": record.message} if record.message else {}),
+        },
+        "Version": record.version,
+        "Revision": record.revision,
+        "CreateTime": record.created,
+        "ModifyTime": record.modified,
+    }
+
+
+def execution(record: ExecutionRecord, owner: JobRecord | None, hub_id: str, node_name: str = "") -> dict[str, Any]:
+    """One execution; Tender's own words ride along in `Tender`, which Bacalhau's clients ignore."""
+    status = record.status
+    done = record.state not in {E.AWARDED, E.ACCEPTED, E.PREPARING, E.RUNNING, E.PUBLISHING, E.UNKNOWN}
+    desired = 2 if done or record.desired is not Desired.RUN else 1
+    result = status.result if status else None
+    return {
+        "ID": record.id,
+        "Namespace": record.namespace,
+        "EvalID": record.tender_id,
+        "Name": "",
+        "NodeID": record.node_id,
+        "JobID": record.job_id,
+        **({"Job": job(owner, hub_id)} if owner else {}),
+        "JobVersion": record.job_version,
+        "AllocatedResources": {"Tasks": {"main": amounts(record.requested)}},
+        "DesiredState": {
+            "StateType": desired,
+            "Message": "execution completed" if record.state is E.COMPLETED else "",
+        },
+        "ComputeState": {
+            "StateType": COMPUTE_STATE[record.state],
+            "Message": record.message or _message(record),
+        },
+        "PublishedResult": {"Type": result.type, "Params": result.params} if result else {"Type": ""},
+        "RunOutput": {
+            "Stdout": status.stdout,
+            "StdoutTruncated": status.stdout_truncated,
+            "stderr": status.stderr,
+            "StderrTruncated": status.stderr_truncated,
+            "ExitCode": status.exit_code if status.exit_code is not None else -1,
+            "ErrorMsg": status.reason.message if status.reason else "",
+        }
+        if status
+        else None,
+        "PreviousExecution": "",
+        "NextExecution": "",
+        "FollowupEvalID": "",
+        "PartitionIndex": record.slot,
+        "Revision": record.ver + record.desired_ver,
+        "CreateTime": record.created,
+        "ModifyTime": record.modified,
+        "Tender": {
+            "State": record.state.value,
+            "Desired": record.desired.value,
+            "NodeName": node_name,
+            "Attempt": record.attempt,
+            "Accepted": record.accepted,
+            "Late": record.late,
+            "Steps": status.steps if status else {},
+            "Manifest": result.manifest if result else "",
+            "Reason": _reason(record),
+        },
+    }
+
+
+def _message(record: ExecutionRecord) -> str:
+    return "Running" if record.state in {E.RUNNING, E.COMPLETED} else record.state.value.replace("_", " ").capitalize()
+
+
+def _reason(record: ExecutionRecord) -> dict[str, Any] | None:
+    reason = record.status.reason if record.status else None
+    if reason is None:
+        return None
+    return {"Code": reason.code, "Message": reason.message, "Hint": reason.hint, "Retryable": reason.retryable}
+
+
+def event(record: EventRecord) -> dict[str, Any]:
+    time = clock.rfc3339(record.time)
+    return {
+        "SeqNum": record.seq,
+        "Type": "ExecutionLevel" if record.execution_id else "JobLevel",
+        "JobID": record.job_id,
+        "JobVersion": record.job_version,
+        **({"ExecutionID": record.execution_id} if record.execution_id else {}),
+        "Event": {
+            "Message": record.message,
+            "Topic": record.topic,
+            "Timestamp": time,
+            **({"Details": record.details} if record.details else {}),
+        },
+        "Time": time,
+    }
+
+
+def tender(record: TenderRecord) -> dict[str, Any]:
+    """One auction with every answer and its reasons, for `why`."""
+    return {
+        "ID": record.id,
+        "JobVersion": record.job_version,
+        "Slot": record.slot,
+        "Attempt": record.attempt,
+        "Direct": record.direct,
+        "State": record.state.value,
+        "Opened": clock.rfc3339(record.opened),
+        "Milliseconds": round((record.closed - record.opened) / 1e6, 3) if record.closed else None,
+        "ExecutionID": record.execution_id or "",
+        "Message": record.message,
+        "Bids": [
+            {
+                "NodeID": bid.node_id,
+                "NodeName": bid.node_name,
+                "Outcome": bid.outcome,
+                "Score": bid.score,
+                "Rank": bid.rank,
+                "Ranks": bid.ranks,
+                "Cost": bid.cost,
+                "AnsweredMilliseconds": bid.answered_ms,
+                "Steps": bid.steps,
+                "Reasons": [{"Code": r.code, "Message": r.message, "Hint": r.hint} for r in bid.reasons],
+            }
+            for bid in record.bids
+        ],
+    }
+
+
+def amounts(value: Resources) -> dict[str, Any]:
+    shaped = {"CPU": round(value.cpu, 3), "Memory": value.memory, "Disk": value.disk, "GPU": value.gpu}
+    return {name: amount for name, amount in shaped.items() if amount > 0}
+
+
+def node(value: Node, now: int) -> dict[str, Any]:
+    presence = value.presence(now)
+    connected = presence in {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
+    status = "CONNECTED" if connected else "DISCONNECTED"
+    caps, health = value.caps, value.health
+    since = clock.rfc3339(value.since) if value.since else NEVER
+    return {
+        "Info": {
+            "NodeID": value.id,
+            "NodeType": "Compute",
+            "Labels": value.labels,
+            "SupportedProtocols": ["tender/1"],
+            "ComputeNodeInfo": {
+                "ExecutionEngines": sorted(caps.engines) if caps else None,
+                "Publishers": caps.publishers if caps else None,
+                "StorageSources": caps.inputs if caps else None,
+                "MaxCapacity": amounts(caps.total) if caps else {},
+                "QueueCapacity": {},
+                "AvailableCapacity": amounts(value.free),
+                "MaxJobRequirements": amounts(caps.per_job) if caps else {},
+                "RunningExecutions": health.running if health else 0,
+                "EnqueuedExecutions": health.waiting if health else 0,
+                "address": "",
+            },
+            "BacalhauVersion": version(),
+        },
+        "Membership": value.membership.value.upper(),
+        "Connection": status,
+        "ConnectionState": {
+            "Status": status,
+            "LastHeartbeat": clock.rfc3339(value.heard) if value.heard else NEVER,
+            "LastComputeSeqNum": 0,
+            "LastOrchestratorSeqNum": 0,
+            "ConnectedSince": since if connected else NEVER,
+            "DisconnectedSince": NEVER if connected else since,
+        },
+        "Tender": {
+            "Name": value.name,
+            "State": presence.value,
+            "AgeSeconds": round((now - value.heard) / 1e9, 1) if value.heard else None,
+            "Why": (value.status.why if value.status else "") or value.message,
+            "Agent": caps.agent if caps else "",
+            "Hooks": caps.hooks if caps else [],
+            "Unavailable": caps.unavailable if caps else {},
+            "Hardware": caps.hardware if caps else {},
+            "Checks": [
+                {"Name": c.name, "Verdict": c.verdict, "Message": c.message, "Remedy": c.remedy}
+                for c in (health.checks if health else [])
+            ],
+            "Outbox": health.outbox if health else 0,
+            "Counters": health.counters if health else {},
+        },
+    }
+
+
+def version() -> dict[str, str]:
+    """The API level that this hub speaks; Bacalhau's clients compare it."""
+    return {
+        "Major": "1",
+        "Minor": "9",
+        "GitVersion": "v1.9.3",
+        "GitCommit": "",
+        "BuildDate": "1970-01-01T00:00:00Z",
+        "GOOS": "linux",
+        "GOARCH": "amd64",
+    }
+
+
+def page_token(*, reverse: bool, limit: int, offset: int, order: str = "") -> str:
+    """Bacalhau's page token: base64url of `order:Y|N:limit:offset`."""
+    text = f"{order}:{'Y' if reverse else 'N'}:{limit}:{offset}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def read_token(token: str) -> tuple[bool, int, int]:
+    """Reverse, limit and offset of a page token. Raises InvalidRequest."""
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except (ValueError, UnicodeDecodeError):
+        text = ""
+    match = _TOKEN.fullmatch(text)
+    if match is None:
+        raise InvalidRequest("invalid next_token", details={"Field": "next_token", "Value": token[:100]})
+    return match[1] == "Y", min(int(match[2]), 1000), int(match[3])
+
+
+def is_done(record: JobRecord) -> bool:
+    """Whether nothing more will happen, so that a client that follows the history may stop."""
+    return record.state.value in {"completed", "failed", "stopped"}
+
+
+def membership(word: str) -> Membership | None:
+    return next((m for m in Membership if m.value == word.lower()), None)
+
+

@@ -1,0 +1,310 @@
+"""The hub put together: the only place that constructs its parts, and the order in which they start and stop."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from hub import results as results_module
+from hub.api.routes import make_api
+from hub.blobs import Blobs
+from hub.board import Board, LiveJob
+from hub.broker import ManagedBroker
+from hub.config import VERSION, HubConfig
+from hub.courier import Courier
+from hub.dispatch import Dispatcher
+from hub.enrolment import Enrolment, HubFacts
+from hub.inbox import Inbox
+from hub.membership import Members
+from hub.mosquitto import BrokerSettings
+from hub.pki import Pki
+from hub.registry import Registry
+from hub.store import fleet
+from hub.store import jobs as store
+from hub.store.schema import migrate
+from hub.submission import Submissions
+from hub.tokens import TokenDesk
+from hub.tracker import Tracker
+from wire.database import Connection, Database
+from wire.failures import InvalidRequest
+from wire.link import Link, Options, mutual_tls
+from wire.quantities import resources
+from wire.states import ExecutionState
+from wire.topics import Topics
+from wire.wholefile import write_whole
+
+log = logging.getLogger(__name__)
+READY_FILE = "ready.json"
+TICK = 5.0
+"""Seconds between looks at jobs that wait and nodes that fell silent."""
+
+
+@dataclass
+class Hub:
+    """Everything that the API needs."""
+
+    config: HubConfig
+    database: Database
+    registry: Registry
+    board: Board
+    courier: Courier
+    dispatcher: Dispatcher
+    tracker: Tracker
+    inbox: Inbox
+    submissions: Submissions
+    members: Members
+    enrolment: Enrolment
+    tokens: TokenDesk
+    results: results_module.Results
+    blobs: Blobs
+    url: str
+
+
+async def serve(config: HubConfig) -> None:
+    """Run the hub until SIGINT or SIGTERM. Raises TenderError for settings that cannot work."""
+    _check_listening(config)
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (config.data_dir / READY_FILE).unlink(missing_ok=True)
+    path = config.data_dir / "hub.db"
+    migrate(path)
+    database = Database(path)
+    database.open()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            await _serve(config, database, stack)
+    finally:
+        database.close()
+
+
+def _check_listening(config: HubConfig) -> None:
+    if config.api_host not in {"127.0.0.1", "::1", "localhost"} and not config.allow_open:
+        raise InvalidRequest(
+            f"the API would listen on {config.api_host} without users",
+            hint="put it behind a proxy that authenticates and say --allow-open, or listen on 127.0.0.1",
+        )
+
+
+async def _serve(config: HubConfig, database: Database, stack: contextlib.AsyncExitStack) -> None:
+    pki = Pki(config.data_dir / "pki")
+    topics = Topics(config.root)
+    brokers, tls = await _broker(config, pki, topics, stack)
+    server = _Server(config)
+    url = config.public_url or f"http://{config.api_host}:{server.port}"
+    hub = await _build(config, database, pki, topics, brokers, url)
+    link = Link(
+        Options(
+            hosts=[_host_port(broker) for broker in brokers[:1]],
+            client_id=config.hub_id,
+            tls=tls,
+            filters=topics.hub_filters(config.hub_id),
+            keepalive=30,
+            session_expiry=3600,
+            in_flight=500,
+        ),
+        hub.inbox,
+    )
+    hub.courier.link = link
+    await _run(hub, link, server)
+
+
+async def _broker(config: HubConfig, pki: Pki, topics: Topics, stack: contextlib.AsyncExitStack):  # noqa: ANN202
+    """Addresses of the broker and the TLS settings to reach it."""
+    if not config.managed:
+        tls = mutual_tls(config.broker_ca, config.broker_cert, config.broker_key)
+        return config.brokers, tls
+    settings = BrokerSettings(
+        folder=config.data_dir / "broker",
+        bind=config.broker_host,
+        port=config.broker_port or None,
+        names=tuple(config.advertise),
+        hub_id=config.hub_id,
+        root=topics.root,
+    )
+    broker = await stack.enter_async_context(ManagedBroker(settings, pki))
+    credentials = pki.client("hub", config.hub_id)
+    tls = mutual_tls(str(pki.ca_path), str(credentials.certificate), str(credentials.key))
+    hosts = config.advertise or ["127.0.0.1" if config.broker_host == "0.0.0.0" else config.broker_host]  # noqa: S104
+    return [f"{host}:{broker.port}" for host in hosts], tls
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+async def _build(
+    config: HubConfig, database: Database, pki: Pki, topics: Topics, brokers: list[str], url: str
+) -> Hub:
+    signer = pki.order_signer()
+    registry = Registry(await database.read(fleet.nodes))
+    board = Board()
+    courier = Courier(topics=topics, signer=signer, hub_id=config.hub_id)
+    blobs = Blobs(config.data_dir / "blobs")
+    dispatcher = Dispatcher(database=database, registry=registry, board=board, courier=courier, blobs=blobs)
+    tracker = Tracker(database=database, board=board, dispatcher=dispatcher, courier=courier)
+    fetches = results_module.Fetches(
+        courier, lambda: database.write(lambda connection: fleet.next_number(connection, "command"))
+    )
+    inbox = Inbox(
+        hub_id=config.hub_id,
+        version=VERSION,
+        topics=topics,
+        database=database,
+        registry=registry,
+        board=board,
+        courier=courier,
+        dispatcher=dispatcher,
+        tracker=tracker,
+        blobs=blobs,
+        fetches=fetches,
+        public_key=signer.public,
+    )
+    members = Members(database, registry, dispatcher, courier)
+    tokens = TokenDesk(members, url=url, ca_der=pki.ca_der)
+    facts = HubFacts(hub_id=config.hub_id, order_key=signer.public, brokers=brokers, root=topics.root)
+    await _restore(database, registry, board)
+    return Hub(
+        config=config,
+        database=database,
+        registry=registry,
+        board=board,
+        courier=courier,
+        dispatcher=dispatcher,
+        tracker=tracker,
+        inbox=inbox,
+        submissions=Submissions(
+            database=database, board=board, registry=registry, dispatcher=dispatcher, blobs=blobs
+        ),
+        members=members,
+        enrolment=Enrolment(pki=pki, tokens=tokens, nodes=members, facts=lambda: facts),
+        tokens=tokens,
+        results=results_module.Results(config.data_dir / "results", fetches),
+        blobs=blobs,
+        url=url,
+    )
+
+
+async def _restore(database: Database, registry: Registry, board: Board) -> None:
+    """The board as the last run left it. Tenders that were open are closed: their nodes' holds run out."""
+
+    def read(connection: Connection) -> list[LiveJob]:
+        connection.execute(
+            "UPDATE tenders SET state = 'closed', closed = opened, message = 'the hub restarted' WHERE state = 'open'"
+        )
+        lives = {job.id: LiveJob(job, resources(job.spec.task.resources)) for job in store.open_jobs(connection)}
+        for execution in store.live_executions(connection):
+            if execution.job_id not in lives:
+                job = store.job_by_id(connection, execution.job_id)
+                lives[job.id] = LiveJob(job, resources(job.spec.task.resources))
+        for live in lives.values():
+            live.executions = {e.id: e for e in store.executions_of(connection, live.job.id)}
+            live.tenders = store.tenders_of(connection, live.job.id)[-20:]
+        return list(lives.values())
+
+    for live in await database.write(read):
+        board.jobs[live.job.id] = live
+        for execution in live.executions.values():
+            node = registry.nodes.get(execution.node_id)
+            if node is not None and execution.state not in _ENDED:
+                node.used += execution.requested
+
+
+_ENDED = {
+    ExecutionState.COMPLETED,
+    ExecutionState.FAILED,
+    ExecutionState.TIMED_OUT,
+    ExecutionState.CANCELLED,
+    ExecutionState.REFUSED,
+    ExecutionState.LOST,
+}
+
+
+class _Server:
+    """uvicorn on a socket that is bound before the hub is built, so that its port is known to all."""
+
+    def __init__(self, config: HubConfig) -> None:
+        self._config = uvicorn.Config(
+            app=None,  # pyright: ignore[reportArgumentType]  the app needs the port; it is set before serving
+            host=config.api_host,
+            port=config.api_port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=3,
+            limit_concurrency=1000,
+            h11_max_incomplete_event_size=64 * 1024,
+            ws="none",
+        )
+        self._socket = self._config.bind_socket()
+        self.port: int = self._socket.getsockname()[1]
+        self._server: uvicorn.Server | None = None
+
+    async def serve(self, app) -> None:  # noqa: ANN001
+        self._config.app = app
+        self._server = uvicorn.Server(self._config)
+        self._server.install_signal_handlers = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
+        with contextlib.suppress(asyncio.CancelledError):
+            self._config.load()
+            self._server.lifespan = self._config.lifespan_class(self._config)
+            await self._server.startup(sockets=[self._socket])
+            await self._server.main_loop()
+            await self._server.shutdown(sockets=[self._socket])
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.should_exit = True
+
+
+async def _run(hub: Hub, link: Link, server: _Server) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    tasks = [
+        asyncio.create_task(link.run(), name="link"),
+        asyncio.create_task(server.serve(make_api(hub)), name="api"),
+        asyncio.create_task(_tick(hub), name="tick"),
+        asyncio.create_task(hub.inbox.replaced.wait(), name="replaced"),
+    ]
+    stop = asyncio.create_task(stopping.wait(), name="stop")
+    ready = asyncio.create_task(_say_ready(hub, link))
+    hub.dispatcher.wake_all()
+    done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        if task is not stop and not task.cancelled() and task.exception() is not None:
+            log.error("%s ended: %s", task.get_name(), task.exception())
+    server.stop()
+    await asyncio.wait([tasks[1]], timeout=5)
+    await link.goodbye(hub.courier.presence(link.ep, online=False, since=0, version=VERSION))
+    for task in (*tasks, stop, ready):
+        task.cancel()
+    await asyncio.gather(*tasks, stop, ready, return_exceptions=True)
+    (hub.config.data_dir / READY_FILE).unlink(missing_ok=True)
+    for task in done:
+        if task is not stop and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def _say_ready(hub: Hub, link: Link) -> None:
+    await link.connected.wait()
+    _write_ready(hub.config.data_dir, hub.url)
+    print(f"ready {hub.url}", flush=True)  # noqa: T201  the line that people and scripts wait for
+
+
+def _write_ready(folder: Path, url: str) -> None:
+    import os  # noqa: PLC0415
+
+    write_whole(folder / READY_FILE, msgspec.json.encode({"url": url, "pid": os.getpid()}))
+
+
+async def _tick(hub: Hub) -> None:
+    """What no message announces: nodes that fell silent and jobs that have waited long enough."""
+    while True:
+        await asyncio.sleep(TICK)
+        hub.dispatcher.wake_waiting(10)
