@@ -1,0 +1,116 @@
+"""The `run/` folder of an execution: who started it, who stopped it and how it ended, as small JSON files."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from agent.executors.base import ExitReport
+from wire.failures import Reason
+
+FILE_CAP = 64 * 1024
+"""Bytes read of any of these files; ours are far smaller."""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """The claim on an execution id: written once, so the same execution never starts twice.
+
+    `pid`, `birth` (start time in clock ticks) and `boot` together name one process for ever;
+    `deadline` is on the monotonic clock of that boot.
+    """
+
+    executor: str
+    execution_id: str
+    pid: int = 0
+    birth: int = 0
+    boot: str = ""
+    deadline: float | None = None
+
+
+class RunFolder:
+    """Reads and writes the files below `<execution folder>/run`. A torn file counts as absent."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.results = Path(folder) / "results"
+        self.path = Path(folder) / "run"
+
+    def prepare(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.results.mkdir(exist_ok=True)
+
+    def started(self) -> Started | None:
+        return self._read("started.json", Started)
+
+    def was_started(self) -> bool:
+        """Whether the id is taken, even when the claim's content was lost in a power cut."""
+        return (self.path / "started.json").exists()
+
+    def report(self) -> ExitReport | None:
+        return self._read("report.json", ExitReport)
+
+    def stop_reason(self) -> Reason | None:
+        return self._read("stop.json", Reason)
+
+    def claim(self, started: Started) -> bool:
+        """Take the execution id; False when it is taken. Not synced: after a power cut nothing runs anyway."""
+        return self._once("started.json", msgspec.json.encode(started), durable=False)
+
+    def order_stop(self, reason: Reason) -> bool:
+        """Leave the reason for the end before it happens; the first one stays."""
+        return self._once("stop.json", msgspec.json.encode(reason), durable=True)
+
+    def write_report(self, report: ExitReport) -> None:
+        temporary = self.path / f"report.{os.getpid()}.tmp"
+        self._write(temporary, msgspec.json.encode(report), durable=True)
+        temporary.rename(self.path / "report.json")
+        sync_folder(self.path)
+
+    def forget(self) -> None:
+        """Take the execution out of what `found` lists. The claim stays under another name."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / "started.json").rename(self.path / "removed.json")
+
+    def was_removed(self) -> bool:
+        return (self.path / "removed.json").exists()
+
+    def _once(self, name: str, content: bytes, *, durable: bool) -> bool:
+        # A hard link appears whole or not at all, and fails when the name exists.
+        temporary = self.path / f"{name}.{os.getpid()}.tmp"
+        self._write(temporary, content, durable=durable)
+        try:
+            os.link(temporary, self.path / name)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        if durable:
+            sync_folder(self.path)
+        return True
+
+    def _write(self, path: Path, content: bytes, *, durable: bool) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, content)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _read(self, name: str, kind: type[T]) -> T | None:
+        try:
+            with (self.path / name).open("rb", buffering=0) as file:
+                return msgspec.json.decode(file.read(FILE_CAP) or b"", type=kind)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
