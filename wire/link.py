@@ -248,7 +248,6 @@ class _Session:
             limit = getattr(properties, "ReceiveMaximum", None)
             if limit is not None and limit < self._options.in_flight:
                 self._slots = asyncio.Semaphore(limit)
-                self._paho.max_inflight_messages_set(limit)
             connected(client, userdata, flags, code, properties)
 
         def on_disconnect(*arguments: Any) -> None:
