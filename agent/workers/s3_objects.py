@@ -1,0 +1,221 @@
+"""Putting one file at one key of S3 so that being killed at any line costs one part at most.
+
+An object carries the sha256 of its bytes. It is asked for before sending (a lost answer may have
+been a success) and after, and only then believed.
+"""
+
+import base64
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from agent.transfer_orders import S3Put
+from agent.workers.progress import Meter
+from agent.workers.s3_client import missing, upload_gone
+from wire.failures import ExecutionFailed, Reason
+from wire.tree import MIB
+
+MOST_PARTS = 10_000
+BEGINNINGS = 3
+CHUNK = 64 * 1024
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The bytes to send: an open file with the size and sha256 that it was found to have."""
+
+    fd: int
+    size: int
+    sha256: str
+
+
+class Upload(msgspec.Struct, forbid_unknown_fields=True):
+    """A multipart upload under way, as stored in the state file. Parts are ETags by number."""
+
+    endpoint: str
+    bucket: str
+    key: str
+    sha256: str
+    part_size: int
+    upload_id: str
+    parts: dict[int, str] = {}
+
+
+class Region(io.RawIOBase):
+    """A window on a file that is read as a stream, telling the meter what goes by."""
+
+    def __init__(self, fd: int, start: int, size: int, meter: Meter) -> None:
+        self._fd, self._start, self._size, self._meter = fd, start, size, meter
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        wanted = max(0, min(len(buffer), self._size - self._at))
+        data = os.pread(self._fd, wanted, self._start + self._at)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        self._meter.add(len(data))
+        return len(data)
+
+    def chunks(self) -> Iterator[bytes]:
+        self.seek(0)
+        while data := self.read(CHUNK):
+            yield data
+        self.seek(0)
+
+    def md5(self) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        for data in self.chunks():
+            digest.update(data)
+        return base64.b64encode(digest.digest()).decode()
+
+
+class Objects:
+    """Objects of one order's bucket."""
+
+    def __init__(self, client: Any, order: S3Put, meter: Meter) -> None:
+        self._client = client
+        self._order = order
+        self._meter = meter
+
+    def there(self, key: str, size: int, sha256: str) -> bool:
+        """Whether the object lies there with this size and sha256."""
+        self._meter.add(0)
+        try:
+            found = self._client.head_object(Bucket=self._order.bucket, Key=key)
+        except ClientError as fault:
+            if missing(fault):
+                return False
+            raise
+        # Some servers give the names of metadata back in another case.
+        told = {name.lower(): value for name, value in found.get("Metadata", {}).items()}
+        return found.get("ContentLength") == size and told.get("sha256") == sha256
+
+    def put(self, key: str, source: Source) -> None:
+        """Make sure that the object lies there whole."""
+        if self.there(key, source.size, source.sha256):
+            self._state(key).unlink(missing_ok=True)
+            return
+        if source.size <= self._order.part_size:
+            body = Region(source.fd, 0, source.size, self._meter)
+            self._client.put_object(
+                Bucket=self._order.bucket,
+                Key=key,
+                Body=body,
+                ContentLength=source.size,
+                ContentMD5=body.md5(),
+                Metadata={"sha256": source.sha256},
+            )
+        else:
+            self._put_parts(key, source)
+        if not self.there(key, source.size, source.sha256):
+            message = f"s3://{self._order.bucket}/{key} is not whole after the upload"
+            raise ExecutionFailed(Reason("s3-unverified", message))
+
+    def _put_parts(self, key: str, source: Source) -> None:
+        for _ in range(BEGINNINGS):
+            upload = self._resumed(key, source) or self._begun(key, source)
+            try:
+                self._send_missing(upload, source)
+                self._complete(upload)
+            except ClientError as fault:
+                if not upload_gone(fault):
+                    raise
+                self._state(key).unlink(missing_ok=True)
+            else:
+                self._state(key).unlink(missing_ok=True)
+                return
+        raise ExecutionFailed(Reason("s3-unavailable", "S3 forgot the multipart upload again and again"))
+
+    def _resumed(self, key: str, source: Source) -> Upload | None:
+        """The upload of the state file with the parts that the server still has; None to begin."""
+        try:
+            upload = msgspec.json.decode(self._state(key).read_bytes(), type=Upload)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        if (upload.endpoint, upload.bucket, upload.key) != (self._order.endpoint, self._order.bucket, key):
+            return None
+        try:
+            if upload.sha256 != source.sha256:
+                self._abort(upload)
+                return None
+            held = self._held(upload)
+        except ClientError as fault:
+            if upload_gone(fault):
+                return None
+            raise
+        upload.parts = {number: tag for number, tag in upload.parts.items() if held.get(number) == tag}
+        return upload
+
+    def _held(self, upload: Upload) -> dict[int, str]:
+        pages = self._client.get_paginator("list_parts").paginate(
+            Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id
+        )
+        return {part["PartNumber"]: part["ETag"] for page in pages for part in page.get("Parts", [])}
+
+    def _abort(self, upload: Upload) -> None:
+        self._client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
+
+    def _begun(self, key: str, source: Source) -> Upload:
+        order = self._order
+        least = -(-source.size // MOST_PARTS)
+        part_size = max(order.part_size, -(-least // MIB) * MIB)
+        begun = self._client.create_multipart_upload(Bucket=order.bucket, Key=key, Metadata={"sha256": source.sha256})
+        upload = Upload(order.endpoint, order.bucket, key, source.sha256, part_size, begun["UploadId"])
+        self._store(upload)
+        return upload
+
+    def _send_missing(self, upload: Upload, source: Source) -> None:
+        for number, start in enumerate(range(0, source.size, upload.part_size), start=1):
+            if number in upload.parts:
+                continue
+            size = min(upload.part_size, source.size - start)
+            body = Region(source.fd, start, size, self._meter)
+            sent = self._client.upload_part(
+                Bucket=upload.bucket,
+                Key=upload.key,
+                UploadId=upload.upload_id,
+                PartNumber=number,
+                Body=body,
+                ContentLength=size,
+                ContentMD5=body.md5(),
+            )
+            upload.parts[number] = sent["ETag"]
+            self._store(upload)
+
+    def _complete(self, upload: Upload) -> None:
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(upload.parts.items())]
+        self._client.complete_multipart_upload(
+            Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id, MultipartUpload={"Parts": parts}
+        )
+
+    def _state(self, key: str) -> Path:
+        return Path(self._order.work) / f"upload-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+    def _store(self, upload: Upload) -> None:
+        """Write the state durably before the next part, so that a kill costs one part and no orphan."""
+        path = self._state(upload.key)
+        part = path.with_suffix(".part")
+        with part.open("wb") as out:
+            out.write(msgspec.json.encode(upload))
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+        self._meter.add(0)
