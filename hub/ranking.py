@@ -4,6 +4,7 @@ Ranks are summed as in Bacalhau (bacalhau.md 3.3): engines, publishers and input
 satisfied wish (`favour_`) 10, size 10, free capacity 0 to 100, spread and recent failures below zero.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -163,13 +164,14 @@ RANKERS: dict[str, Ranker] = {
 }
 
 
-def shortage(requested: int, ranked: list[Ranked], extra: Iterable[Reason] = ()) -> str:
-    """Bacalhau's sentence for a job that finds no nodes, with our grouped and counted reasons."""
+def shortage(requested: int, ranked: list[Ranked], answers: Mapping[str, Reason] | None = None) -> str:
+    """Bacalhau's sentence for a job that finds no nodes, with our grouped and counted reasons.
+
+    `answers` are what nodes said to the last invitation; they count for nodes that the ranking does not exclude.
+    """
     suitable = sum(entry.suitable for entry in ranked)
     text = f"not enough nodes to run job. requested: {requested}, available: {len(ranked)}, suitable: {suitable}."
-    counts: dict[str, int] = {}
-    for reason in [*(entry.reasons[0] for entry in ranked if entry.reasons), *extra]:
-        line = reason.message if reason.code == reason.message else f"{reason.code}: {reason.message}"
-        counts[line] = counts.get(line, 0) + 1
-    grouped = sorted(counts.items(), key=lambda item: -item[1])[:10]
-    return text + (" " + "; ".join(f"{n} × {line}" for line, n in grouped) + "." if grouped else "")
+    reasons = {**(answers or {}), **{entry.node_id: entry.reasons[0] for entry in ranked if entry.reasons}}
+    counts = Counter(f"{reason.code}: {reason.message}" for reason in reasons.values())
+    grouped = "; ".join(f"{count} × {line}" for line, count in counts.most_common(10))
+    return f"{text} {grouped}." if grouped else text

@@ -269,15 +269,15 @@ def _queue_timeout(facts: Facts) -> Step | None:
     return None
 
 
-def _declines(tenders: Sequence[TenderRecord]) -> list[Reason]:
-    """One reason per invited node that did not bid."""
-    found: list[Reason] = []
+def _declines(tenders: Sequence[TenderRecord]) -> dict[str, Reason]:
+    """The last reason of each invited node that did not bid."""
+    found: dict[str, Reason] = {}
     for tender in tenders:
         for bid in tender.bids:
             if bid.outcome == "declined" and bid.reasons:
-                found.append(bid.reasons[0])
+                found[bid.node_id] = bid.reasons[0]
             elif bid.outcome == "silent":
-                found.append(Reason("silent", "did not answer in time"))
+                found[bid.node_id] = Reason("silent", "did not answer in time")
     return found
 
 
