@@ -32,6 +32,8 @@ def insert(
     """A new execution with its first report. None when it is known or was forgotten: orders are repeated."""
     if exists(connection, order.execution_id):
         return None
+    body = _encode(status)
+    row = lanes.append(connection, lanes.STATUS, body)
     execution = Execution(
         id=order.execution_id,
         ver=status.ver,
@@ -41,11 +43,12 @@ def insert(
         order=order,
         requested=requested,
         status=status,
+        told=row[1],
         created=status.at,
     )
-    body = _encode(status)
     connection.execute(
-        "INSERT INTO executions (id, ver, state, desired, desired_ver, status, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO executions (id, ver, state, desired, desired_ver, status, told, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             execution.id,
             execution.ver,
@@ -53,6 +56,7 @@ def insert(
             execution.desired,
             execution.desired_ver,
             body,
+            execution.told,
             execution.created,
         ),
     )
@@ -61,7 +65,7 @@ def insert(
         "INSERT INTO orders (execution_id, envelope, job, requested) VALUES (?, ?, ?, ?)",
         (execution.id, envelope, job, _encode(requested)),
     )
-    return execution, [lanes.append(connection, lanes.STATUS, body)]
+    return execution, [row]
 
 
 def exists(connection: Connection, execution_id: str) -> bool:
@@ -76,37 +80,36 @@ def move(
     expect: Collection[ExecutionState],
 ) -> Written | None:
     """Compare-and-set to `to` with its report in the same transaction. None when it is elsewhere by now."""
-    row = connection.execute(
-        "SELECT ver, state, desired, desired_ver, status, handle, boot, started FROM executions WHERE id = ?",
+    found = connection.execute(
+        "SELECT ver, state, desired, desired_ver, status, handle, boot FROM executions WHERE id = ?",
         (known.id,),
     ).fetchone()
-    if row is None:
+    if found is None:
         return None
-    current = ExecutionState(row["state"])
+    current = ExecutionState(found["state"])
     if current not in expect or not may_move(current, to):
         return None
-    status = _next_status(_status.decode(row["status"]), to, change)
-    handle = change.handle or (_handle.decode(row["handle"]) if row["handle"] else None)
-    boot, started = change.boot or row["boot"], change.started or row["started"]
+    status = _next_status(_status.decode(found["status"]), to, change)
+    handle = change.handle or (_handle.decode(found["handle"]) if found["handle"] else None)
+    boot = change.boot or found["boot"]
     body = _encode(status)
+    row = lanes.append(connection, lanes.STATUS, body)
     connection.execute(
-        "UPDATE executions SET ver = ?, state = ?, status = ?, handle = ?, boot = ?, started = ?, crashes = 0"
-        " WHERE id = ?",
-        (status.ver, to, body, _encode(handle) if handle else None, boot, started, known.id),
+        "UPDATE executions SET ver = ?, state = ?, status = ?, handle = ?, boot = ?, told = ? WHERE id = ?",
+        (status.ver, to, body, _encode(handle) if handle else None, boot, row[1], known.id),
     )
     execution = msgspec.structs.replace(
         known,
         ver=status.ver,
         state=to,
-        desired=Desired(row["desired"]),
-        desired_ver=row["desired_ver"],
+        desired=Desired(found["desired"]),
+        desired_ver=found["desired_ver"],
         status=status,
         handle=handle,
         boot=boot,
-        started=started,
-        crashes=0,
+        told=row[1],
     )
-    return execution, [lanes.append(connection, lanes.STATUS, body)]
+    return execution, [row]
 
 
 def _next_status(status: ExecutionStatus, to: ExecutionState, change: Change) -> ExecutionStatus:
@@ -138,15 +141,6 @@ def desire(connection: Connection, execution_id: str, desired: Desired, ver: int
     return changed > 0
 
 
-def confirm(connection: Connection, execution_id: str) -> None:
-    connection.execute("UPDATE executions SET confirmed = 1 WHERE id = ?", (execution_id,))
-
-
-def crashed(connection: Connection, execution_id: str) -> None:
-    """Count that the agent is about to recover this row, before it does: `move` sets the count back."""
-    connection.execute("UPDATE executions SET crashes = crashes + 1 WHERE id = ?", (execution_id,))
-
-
 def forget(connection: Connection, execution_id: str) -> None:
     connection.execute("DELETE FROM executions WHERE id = ?", (execution_id,))
 
@@ -175,8 +169,6 @@ def _from(row: Row) -> Execution:
         status=_status.decode(row["status"]),
         handle=_handle.decode(row["handle"]) if row["handle"] else None,
         boot=row["boot"],
-        started=row["started"],
-        crashes=row["crashes"],
-        confirmed=bool(row["confirmed"]),
+        told=row["told"],
         created=row["created"],
     )

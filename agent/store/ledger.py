@@ -17,11 +17,15 @@ from wire.states import LIVE_ON_NODE, Desired, ExecutionState
 _encode = msgspec.json.Encoder().encode
 
 
+Keep = Callable[[Execution], KeptResult | None]
+"""Says whether the result of an execution that is forgotten stays on the node."""
+
+
 class Acknowledged(msgspec.Struct, frozen=True):
-    """What an acknowledgement changed: lanes that moved, and executions whose result the hub has accepted."""
+    """What an acknowledgement changed: lanes that moved, and executions that were forgotten by it."""
 
     lanes: dict[str, int]
-    confirmed: list[str]
+    forgotten: list[Execution]
 
 
 class Executions:
@@ -96,46 +100,47 @@ class Executions:
             lambda done: self._patch(execution_id, desired=desired, desired_ver=ver) if done else None,
         )
 
-    async def count_crash(self, execution: Execution) -> None:
-        """Count before recovering, so that a row that kills the agent is seen to do so."""
-        await self._db.write(
-            lambda connection: executions.crashed(connection, execution.id),
-            lambda _: self._patch(execution.id, crashes=execution.crashes + 1),
-        )
+    async def acked(self, numbers: dict[str, int], ep: int, receipts: Collection[str], keep: Keep) -> Acknowledged:
+        """The hub has committed rows and accepted results: what is over, told and accepted is forgotten.
 
-    async def acked(self, numbers: dict[str, int], ep: int, receipts: Collection[str]) -> Acknowledged:
-        """The hub has committed rows and accepted results."""
-        known = [name for name in receipts if name in self.known and not self.known[name].confirmed]
+        A completed execution waits for its receipt; other ends need none.
+        """
+        over = [execution for execution in self.known.values() if execution.over]
 
         def work(connection: Connection) -> Acknowledged:
             moved = {lane: lanes.acked(connection, lane, number, ep) for lane, number in numbers.items()}
-            for name in known:
-                executions.confirm(connection, name)
-            return Acknowledged({lane: number for lane, number in moved.items() if number is not None}, known)
+            told = moved.get(lanes.STATUS) or self._outbox.acked[lanes.STATUS]
+            done = [
+                execution
+                for execution in over
+                if execution.id in receipts
+                or (execution.state is not ExecutionState.COMPLETED and execution.told <= told)
+            ]
+            self._forget(connection, done, keep)
+            return Acknowledged({lane: number for lane, number in moved.items() if number is not None}, done)
 
         def then(outcome: Acknowledged) -> None:
             self._outbox.acked.update(outcome.lanes)
-            for name in outcome.confirmed:
-                self._patch(name, confirmed=True)
+            self._drop(outcome.forgotten)
 
         return await self._db.write(work, then)
 
-    async def forget(self, execution_ids: Collection[str], kept: Collection[KeptResult] = ()) -> None:
-        """Drop executions that are over and told; their orders stay known as such. Their results may be kept."""
-        names = list(execution_ids)
+    async def forget(self, gone: Collection[Execution], keep: Keep) -> None:
+        """Drop executions that are over and told; their orders stay known as such."""
+        await self._db.write(lambda connection: self._forget(connection, gone, keep), lambda _: self._drop(gone))
 
-        def work(connection: Connection) -> None:
-            for name in names:
-                executions.forget(connection, name)
-                memory.bury(connection, name)
-            for result in kept:
+    def _forget(self, connection: Connection, gone: Collection[Execution], keep: Keep) -> None:
+        for execution in gone:
+            executions.forget(connection, execution.id)
+            memory.bury(connection, execution.id)
+            result = keep(execution)
+            if result is not None:
                 memory.keep_result(connection, result)
 
-        def then(_: None) -> None:
-            for name in names:
-                self.known.pop(name, None)
-
-        await self._db.write(work, then)
+    def _drop(self, gone: Collection[Execution]) -> None:
+        for execution in gone:
+            self.known.pop(execution.id, None)
+            self.changed(execution)
 
     def _mirror(self, written: executions.Written | None) -> None:
         if written is not None:

@@ -13,8 +13,7 @@ from wire.states import LIVE_ON_NODE, TERMINAL_EXECUTIONS, Desired, ExecutionSta
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """One execution on this node. `order.job` is always filled in, whatever way the job came.
 
-    `boot` is the boot id of the box when the work was last started; `confirmed` says that the hub has
-    accepted the result; `crashes` counts the agent's own ends while the execution was being recovered.
+    `boot` is the boot id of the box when the work was last started; `told` is the outbox number of its last report.
     """
 
     id: str
@@ -27,9 +26,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     status: ExecutionStatus
     handle: Handle | None = None
     boot: str = ""
-    started: int = 0
-    crashes: int = 0
-    confirmed: bool = False
+    told: int = 0
     created: int = 0
 
     @property
@@ -62,7 +59,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     steps: dict[str, float] = {}
     handle: Handle | None = None
     boot: str = ""
-    started: int = 0
 
 
 class Hold(msgspec.Struct, frozen=True):

@@ -28,9 +28,7 @@ CREATE TABLE executions (
     status BLOB NOT NULL,
     handle BLOB,
     boot TEXT NOT NULL DEFAULT '',
-    started INTEGER NOT NULL DEFAULT 0,
-    crashes INTEGER NOT NULL DEFAULT 0,
-    confirmed INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL,
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

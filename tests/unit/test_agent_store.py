@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.store.records import Change
+from agent.store.records import Change, KeptResult
 from agent.store.store import Store
 from wire.failures import Reason
 from wire.job import Engine, Job, Task
@@ -114,7 +114,7 @@ async def test_an_older_wish_is_not_noted(store):
 async def test_a_forgotten_execution_is_never_accepted_again(store, tmp_path):
     await accept(store, "e-1")
     await store.executions.move("e-1", E.FAILED)
-    await store.executions.forget(["e-1"])
+    await store.executions.forget([store.executions.known["e-1"]], lambda _: None)
     assert await accept(store, "e-1") is None
     fresh = await reopened(store, tmp_path / "agent.db")
     try:
@@ -135,17 +135,29 @@ async def test_turning_away_is_told_once(store):
 async def test_acknowledged_numbers_never_fall_but_for_a_newer_hub(store):
     for number in range(5):
         await accept(store, f"e-{number}")
-    assert (await store.executions.acked({"status": 4}, 1, [])).lanes == {"status": 4}
-    assert (await store.executions.acked({"status": 2}, 1, [])).lanes == {}
-    assert (await store.executions.acked({"status": 2}, 2, [])).lanes == {"status": 2}
-    assert (await store.executions.acked({"status": 9}, 1, [])).lanes == {}
-    assert (await store.executions.acked({"status": 99}, 2, [])).lanes == {"status": 5}
+    assert (await store.executions.acked({"status": 4}, 1, [], lambda _: None)).lanes == {"status": 4}
+    assert (await store.executions.acked({"status": 2}, 1, [], lambda _: None)).lanes == {}
+    assert (await store.executions.acked({"status": 2}, 2, [], lambda _: None)).lanes == {"status": 2}
+    assert (await store.executions.acked({"status": 9}, 1, [], lambda _: None)).lanes == {}
+    assert (await store.executions.acked({"status": 99}, 2, [], lambda _: None)).lanes == {"status": 5}
+
+
+async def test_a_completed_execution_is_forgotten_by_its_receipt_and_a_failed_one_by_the_acknowledgement(store):
+    for name, end in (("e-1", E.COMPLETED), ("e-2", E.FAILED)):
+        await accept(store, name)
+        await store.executions.move(name, end)
+    outcome = await store.executions.acked({"status": 4}, 1, [], lambda _: None)
+    assert [execution.id for execution in outcome.forgotten] == ["e-2"]
+    outcome = await store.executions.acked({"status": 4}, 1, ["e-1"], lambda e: KeptResult(e.id, "m", 3, 9))
+    assert [execution.id for execution in outcome.forgotten] == ["e-1"]
+    assert await store.results.all() == [KeptResult("e-1", "m", 3, 9)]
+    assert not store.executions.known
 
 
 async def test_acknowledged_rows_are_kept_in_a_bounded_number_and_holes_are_told(store, tmp_path):
     for number in range(700):
         await store.outbox.tell("status", b'{"n":%d}' % number)
-    await store.executions.acked({"status": 700}, 1, [])
+    await store.executions.acked({"status": 700}, 1, [], lambda _: None)
     fresh = await reopened(store, tmp_path / "agent.db")
     try:
         rows = await fresh.outbox.pending("status", 190, rows=1000, size=10**6)

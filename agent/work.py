@@ -1,0 +1,96 @@
+"""From an order to a piece of work for an executor: environment, network, time-outs, outputs. Pure."""
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agent.executors.base import Mount, Output, Port, Work
+from agent.store.records import Execution
+from wire.failures import ExecutionFailed, Reason
+from wire.job import Task
+from wire.params import engine_kind
+
+FORWARD = "env:"
+RESULTS, INPUTS = "results", "inputs"
+
+
+def work_of(
+    execution: Execution,
+    *,
+    node_id: str,
+    folder: Path,
+    mounts: list[Mount],
+    ports: list[Port],
+    env: dict[str, str],
+    allow_unenforced: bool,
+) -> Work:
+    """Everything the executor needs to know. `env` is the job's own, after forwarding."""
+    task = execution.job.task
+    return Work(
+        execution_id=execution.id,
+        job_id=execution.order.job_id,
+        folder=str(folder),
+        engine=task.engine.type,
+        params=task.engine.params,
+        env=env | system_env(execution, node_id, ports),
+        resources=execution.requested,
+        network=network_of(task),
+        domains=task.network.domains,
+        ports=ports,
+        mounts=mounts,
+        outputs=[Output(path.name, path.path, str(folder / RESULTS / path.name)) for path in task.result_paths],
+        timeout=timeout_of(execution),
+        allow_unenforced=allow_unenforced,
+    )
+
+
+def network_of(task: Task) -> str:
+    """What the executor is asked for. The default is Bacalhau's: a bridge for containers, nothing for WASM."""
+    asked = task.network.type.lower()
+    if asked in {"", "default"}:
+        return "bridge" if engine_kind(task.engine.type) == "podman" else "none"
+    return "host" if asked == "full" else asked
+
+
+def timeout_of(execution: Execution) -> float | None:
+    """Seconds that one execution may run. Services and daemons have no limit."""
+    if execution.order.job_type not in {"batch", "ops"}:
+        return None
+    timeouts = execution.job.task.timeouts
+    return float(timeouts.execution_timeout or timeouts.total_timeout) or None
+
+
+def own_env(task: Task, allowed: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The job's variables; `env:NAME` is taken from the agent's own if the owner allows it."""
+    values: dict[str, str] = {}
+    for name, value in task.env.items():
+        if not value.startswith(FORWARD):
+            values[name] = value
+            continue
+        source = value.removeprefix(FORWARD)
+        if not any(fnmatch.fnmatchcase(source, glob) for glob in allowed):
+            hint = f'the owner allows it with env.allow = ["{source}"]'
+            raise ExecutionFailed(Reason("env", f"this node does not give {source} away", hint, retryable=False))
+        if source not in environ:
+            raise ExecutionFailed(Reason("env", f"this node has no variable {source}", retryable=False))
+        values[name] = environ[source]
+    return values
+
+
+def system_env(execution: Execution, node_id: str, ports: Sequence[Port]) -> dict[str, str]:
+    """What the work may know of itself, under our names and under Bacalhau's. Wins over the job's own."""
+    order = execution.order
+    facts = {
+        "EXECUTION_ID": execution.id,
+        "JOB_ID": order.job_id,
+        "JOB_NAME": execution.job.name,
+        "JOB_NAMESPACE": execution.job.namespace,
+        "JOB_TYPE": str(order.job_type),
+        "PARTITION_INDEX": str(order.slot),
+        "PARTITION_COUNT": str(order.count),
+        "NODE_ID": node_id,
+    }
+    for port in ports:
+        facts[f"PORT_{port.name}"] = str(port.target)
+        facts[f"HOST_PORT_{port.name}"] = str(port.host)
+    return {f"{prefix}_{name}": value for prefix in ("TENDER", "BACALHAU") for name, value in facts.items()}
