@@ -5,13 +5,13 @@ import contextlib
 import logging
 import os
 import signal
-from dataclasses import dataclass
+import ssl
 from pathlib import Path
 
 import msgspec
 import uvicorn
+from litestar import Litestar
 
-from hub import results as results_module
 from hub.api.routes import make_api
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
@@ -23,8 +23,10 @@ from hub.enrolment import Enrolment, HubFacts
 from hub.inbox import Inbox
 from hub.membership import Members
 from hub.mosquitto import BrokerSettings
+from hub.parts import Hub
 from hub.pki import Pki
 from hub.registry import Registry
+from hub.results import Fetches, Results
 from hub.store import fleet
 from hub.store import jobs as store
 from hub.store.schema import migrate
@@ -43,27 +45,6 @@ log = logging.getLogger(__name__)
 READY_FILE = "ready.json"
 TICK = 5.0
 """Seconds between looks at jobs that wait and nodes that fell silent."""
-
-
-@dataclass
-class Hub:
-    """Everything that the API needs."""
-
-    config: HubConfig
-    database: Database
-    registry: Registry
-    board: Board
-    courier: Courier
-    dispatcher: Dispatcher
-    tracker: Tracker
-    inbox: Inbox
-    submissions: Submissions
-    members: Members
-    enrolment: Enrolment
-    tokens: TokenDesk
-    results: results_module.Results
-    blobs: Blobs
-    url: str
 
 
 async def serve(config: HubConfig) -> None:
@@ -113,7 +94,9 @@ async def _serve(config: HubConfig, database: Database, stack: contextlib.AsyncE
     await _run(hub, link, server)
 
 
-async def _broker(config: HubConfig, pki: Pki, topics: Topics, stack: contextlib.AsyncExitStack):  # noqa: ANN202
+async def _broker(
+    config: HubConfig, pki: Pki, topics: Topics, stack: contextlib.AsyncExitStack
+) -> tuple[list[str], ssl.SSLContext]:
     """Addresses of the broker and the TLS settings to reach it."""
     if not config.managed:
         tls = mutual_tls(config.broker_ca, config.broker_cert, config.broker_key)
@@ -138,9 +121,7 @@ def _host_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-async def _build(
-    config: HubConfig, database: Database, pki: Pki, topics: Topics, brokers: list[str], url: str
-) -> Hub:
+async def _build(config: HubConfig, database: Database, pki: Pki, topics: Topics, brokers: list[str], url: str) -> Hub:
     signer = pki.order_signer()
     registry = Registry(await database.read(fleet.nodes))
     board = Board()
@@ -148,9 +129,7 @@ async def _build(
     blobs = Blobs(config.data_dir / "blobs")
     dispatcher = Dispatcher(database=database, registry=registry, board=board, courier=courier, blobs=blobs)
     tracker = Tracker(database=database, board=board, dispatcher=dispatcher, courier=courier)
-    fetches = results_module.Fetches(
-        courier, lambda: database.write(lambda connection: fleet.next_number(connection, "command"))
-    )
+    fetches = Fetches(courier, lambda: database.write(lambda connection: fleet.next_number(connection, "command")))
     inbox = Inbox(
         hub_id=config.hub_id,
         version=VERSION,
@@ -178,13 +157,11 @@ async def _build(
         dispatcher=dispatcher,
         tracker=tracker,
         inbox=inbox,
-        submissions=Submissions(
-            database=database, board=board, registry=registry, dispatcher=dispatcher, blobs=blobs
-        ),
+        submissions=Submissions(database=database, board=board, registry=registry, dispatcher=dispatcher, blobs=blobs),
         members=members,
         enrolment=Enrolment(pki=pki, tokens=tokens, nodes=members, facts=lambda: facts),
         tokens=tokens,
-        results=results_module.Results(config.data_dir / "results", fetches),
+        results=Results(config.data_dir / "results", fetches),
         blobs=blobs,
         url=url,
     )
@@ -245,7 +222,7 @@ class _Server:
         self.port: int = self._socket.getsockname()[1]
         self._server: uvicorn.Server | None = None
 
-    async def serve(self, app) -> None:  # noqa: ANN001
+    async def serve(self, app: Litestar) -> None:
         self._config.app = app
         self._server = uvicorn.Server(self._config)
         self._server.install_signal_handlers = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
@@ -266,7 +243,7 @@ async def _run(hub: Hub, link: Link, server: _Server) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    tasks = [
+    tasks: list[asyncio.Task[object]] = [
         asyncio.create_task(link.run(), name="link"),
         asyncio.create_task(server.serve(make_api(hub)), name="api"),
         asyncio.create_task(_tick(hub), name="tick"),
@@ -298,8 +275,6 @@ async def _say_ready(hub: Hub, link: Link) -> None:
 
 
 def _write_ready(folder: Path, url: str) -> None:
-    import os  # noqa: PLC0415
-
     write_whole(folder / READY_FILE, msgspec.json.encode({"url": url, "pid": os.getpid()}))
 
 

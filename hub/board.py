@@ -26,14 +26,12 @@ class LiveJob:
 
     def keep_tender(self, record: TenderRecord) -> None:
         """Put a tender in, in place of its earlier state."""
-        self.tenders = [t for t in self.tenders if t.id != record.id][-KEPT_TENDERS:] + [record]
+        self.tenders = [*[t for t in self.tenders if t.id != record.id][-KEPT_TENDERS:], record]
 
     @property
     def over(self) -> bool:
         """Nothing is left to do: the job is terminal and so are all executions."""
-        return self.job.state in TERMINAL_JOBS and all(
-            e.state in TERMINAL_EXECUTIONS for e in self.executions.values()
-        )
+        return self.job.state in TERMINAL_JOBS and all(e.state in TERMINAL_EXECUTIONS for e in self.executions.values())
 
 
 class Board:

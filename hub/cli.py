@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,7 +67,7 @@ def serve(
         raise typer.Exit(1) from None
 
 
-def _run(work) -> None:  # noqa: ANN001
+def _run(work: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

@@ -141,29 +141,11 @@ class Dispatcher:
 
     async def _perform(self, live: LiveJob, steps: list[scheduler.Step], ranked: dict[str, Ranked]) -> None:
         """All of a plan's changes in one transaction, then what others must hear."""
+        for step in steps:
+            if isinstance(step, scheduler.CloseTender):
+                await self.close(step.tender_id, message=step.message, award=False)
         auctions = [self._prepare(live, s, ranked) for s in steps if isinstance(s, scheduler.OpenTender)]
-        moves = [s for s in steps if isinstance(s, scheduler.MoveJob)]
-        stops = [s for s in steps if isinstance(s, scheduler.StopExecution)]
-        closes = [s for s in steps if isinstance(s, scheduler.CloseTender)]
-        for close in closes:
-            await self.close(close.tender_id, message=close.message, award=False)
-
-        def write(connection: Connection) -> tuple[list[ExecutionRecord], JobRecord | None]:
-            for auction in auctions:
-                store.insert_tender(connection, auction.record)
-            stopped = [store.desire(connection, s.execution_id, Desired.STOP, s.message) for s in stops]
-            moved = [store.move_job(connection, live.job.id, m.state, m.message, expect=live.job.version) for m in moves]
-            job = store.job_by_id(connection, live.job.id) if any(moved) else None
-            return [record for record in stopped if record], job
-
-        if auctions or moves or stops:
-            stopped, job = await self._db.write(write)
-            for record in stopped:
-                live.executions[record.id] = record
-                self._courier.want_changed(record.node_id, now=True)
-            if job is not None:
-                live.job = job
-                self._tell_finished(job)
+        await self._commit(live, steps, auctions)
         for auction in auctions:
             live.keep_tender(auction.record)
             self._invite(live, auction)
@@ -172,6 +154,29 @@ class Dispatcher:
                 self._later(live.job.id, step.seconds)
             elif isinstance(step, scheduler.AwaitRoom):
                 self._board.await_room(live.job)
+
+    async def _commit(self, live: LiveJob, steps: list[scheduler.Step], auctions: list[Auction]) -> None:
+        moves = [s for s in steps if isinstance(s, scheduler.MoveJob)]
+        stops = [s for s in steps if isinstance(s, scheduler.StopExecution)]
+        if not (auctions or moves or stops):
+            return
+
+        def write(connection: Connection) -> tuple[list[ExecutionRecord], JobRecord | None]:
+            for auction in auctions:
+                store.insert_tender(connection, auction.record)
+            stopped = [store.desire(connection, s.execution_id, Desired.STOP, s.message) for s in stops]
+            job_id, version = live.job.id, live.job.version
+            moved = [store.move_job(connection, job_id, m.state, m.message, expect=version) for m in moves]
+            job = store.job_by_id(connection, job_id) if any(moved) else None
+            return [record for record in stopped if record], job
+
+        stopped, job = await self._db.write(write)
+        for record in stopped:
+            live.executions[record.id] = record
+            self._courier.want_changed(record.node_id, now=True)
+        if job is not None:
+            live.job = job
+            self._tell_finished(job)
 
     def _tell_finished(self, job: JobRecord) -> None:
         event = self.finished.pop(job.id, None) if job.state in scheduler.TERMINAL_JOBS else None

@@ -15,9 +15,10 @@ from hub.registry import Registry
 from hub.results import Fetches
 from hub.store import fleet
 from hub.store import jobs as store
+from hub.store.records import ExecutionRecord, JobRecord
 from hub.tracker import Tracker
 from wire import clock
-from wire.database import Database
+from wire.database import Connection, Database
 from wire.failures import Reason, TenderError, Untrusted
 from wire.link import Outgoing, Packet
 from wire.messages import (
@@ -194,7 +195,7 @@ class Inbox:
                 self.refused["verb"] += 1
 
     async def _resend(self, node_id: str, execution_id: str) -> None:
-        def read(connection):  # noqa: ANN001, ANN202
+        def read(connection: Connection) -> tuple[ExecutionRecord, JobRecord] | None:
             record = store.execution(connection, execution_id)
             if record is None or record.node_id != node_id:
                 return None

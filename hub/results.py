@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import tarfile
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class _Fetch:
 class Fetches:
     """Requests for bytes that a node keeps, by SHA-256. `seq` rises for ever, so nodes tell repeats."""
 
-    def __init__(self, courier: Courier, next_seq) -> None:  # noqa: ANN001
+    def __init__(self, courier: Courier, next_seq: Callable[[], Awaitable[int]]) -> None:
         self._courier, self._next_seq = courier, next_seq
         self._open: dict[str, _Fetch] = {}
 
@@ -62,7 +63,7 @@ class Fetches:
         finally:
             del self._open[request]
         if digest.hexdigest() != sha256:
-            into.unlink(missing_ok=True)
+            into.unlink(missing_ok=True)  # noqa: ASYNC240  a local file
             raise Unavailable("the bytes from the node do not have the hash that was signed", hint="try again")
 
     async def _ask(self, fetch: _Fetch, request: str, execution_id: str, sha256: str, offset: int) -> tuple[bytes, int]:
@@ -145,16 +146,17 @@ def _pack(files: list[tuple[str, Path]], folders: list[str], into: Path) -> None
     names = set(folders)
     for name, _ in files:
         names.update(str(parent) for parent in Path(name).parents if str(parent) != ".")
-    with into.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for name in sorted(names):
-                info = tarfile.TarInfo(name)
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
-                archive.addfile(info)
-            for name, path in sorted(files):
-                info = tarfile.TarInfo(name)
-                info.size, info.mode = path.stat().st_size, 0o644
-                with path.open("rb") as file:
-                    archive.addfile(info, file)
-
-
+    with (
+        into.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name in sorted(names):
+            info = tarfile.TarInfo(name)
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(info)
+        for name, path in sorted(files):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = path.stat().st_size, 0o644
+            with path.open("rb") as file:
+                archive.addfile(info, file)

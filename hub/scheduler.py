@@ -120,9 +120,7 @@ def _end(facts: Facts) -> list[Step]:
     """Stop everything of a job that is over; a stopped one becomes so at once, its nodes follow."""
     steps: list[Step] = [CloseTender(t.id, "the job ended") for t in facts.tenders if t.state is TenderState.OPEN]
     reason = facts.job.stop_reason or "the job ended"
-    steps += [
-        StopExecution(e.id, reason) for e in facts.executions if e.state not in OVER and e.desired is Desired.RUN
-    ]
+    steps += [StopExecution(e.id, reason) for e in facts.executions if e.state not in OVER and e.desired is Desired.RUN]
     if facts.job.state not in TERMINAL_JOBS and facts.job.stop_reason is not None:
         steps.append(MoveJob(JobState.STOPPED, facts.job.stop_reason))
     return steps
@@ -152,9 +150,7 @@ def _slots(facts: Facts) -> list[Step]:
         if isinstance(step, MoveJob):
             return [*_end(facts), step]
         waiting = waiting or isinstance(step, OpenTender)
-    steps += [
-        StopExecution(e.id, "Scaled down") for e in current if e.slot >= job.spec.count and e.state not in OVER
-    ]
+    steps += [StopExecution(e.id, "Scaled down") for e in current if e.slot >= job.spec.count and e.state not in OVER]
     if job.type is JobType.BATCH and done == job.spec.count:
         return [*steps, MoveJob(JobState.COMPLETED)]
     return steps + _job_state(job, running=running, waiting=waiting, steps=steps)
@@ -169,9 +165,7 @@ def _job_state(job: JobRecord, *, running: int, waiting: bool, steps: list[Step]
     return []
 
 
-def _next_try(
-    facts: Facts, slot: int, mine: Sequence[ExecutionRecord], auctions: Sequence[TenderRecord]
-) -> Step:
+def _next_try(facts: Facts, slot: int, mine: Sequence[ExecutionRecord], auctions: Sequence[TenderRecord]) -> Step:
     """What to do for a slot with nothing alive: tender it, wait, or give the job up."""
     job = facts.job
     failed = [e for e in mine if e.state not in NO_RETRY_COUNT]
@@ -200,7 +194,7 @@ def _next_try(
 
 def _retry(job: JobRecord, failed: Sequence[ExecutionRecord], now: int) -> Step | None:
     """None when another try is due now."""
-    if not failed or job.type is JobType.SERVICE and len(failed) < 1:
+    if not failed:
         return None
     last = failed[-1]
     policy = job.spec.retry

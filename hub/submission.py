@@ -1,4 +1,4 @@
-"""From a submitted document to a committed job: checked, named, its large inline data kept once, its versions told apart."""
+"""From a submitted document to a committed job: checked, named, versioned, its large inline data kept once."""
 
 import asyncio
 import base64
@@ -122,7 +122,9 @@ class Submissions:
         publishers = {name.lower() for c in caps for name in c.publishers} | {"", "noop"}
         inputs = {name.lower() for c in caps for name in c.inputs}
         _known("engine", "Tasks[0].Engine.Type", job.task.engine.type, engine_kind(job.task.engine.type), engines)
-        _known("publisher", "Tasks[0].Publisher.Type", job.task.publisher.type, job.task.publisher.type.lower(), publishers)
+        _known(
+            "publisher", "Tasks[0].Publisher.Type", job.task.publisher.type, job.task.publisher.type.lower(), publishers
+        )
         for place, item in enumerate(job.task.input_sources):
             field = f"Tasks[0].InputSources[{place}].Source.Type"
             _known("input source", field, item.source.type, item.source.type.lower(), inputs)

@@ -169,7 +169,11 @@ def _history(known: ExecutionRecord, status: ExecutionStatus) -> EventRecord:
     details: dict[str, str] = {}
     if status.reason is not None:
         message = status.reason.message
-        details = {"IsError": "true", "ErrorCode": status.reason.code, "Retryable": str(status.reason.retryable).lower()}
+        details = {
+            "IsError": "true",
+            "ErrorCode": status.reason.code,
+            "Retryable": str(status.reason.retryable).lower(),
+        }
         if status.reason.hint:
             details["Hint"] = status.reason.hint
     return EventRecord(

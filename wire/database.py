@@ -54,9 +54,7 @@ class Database:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         if then is not None:
-            future.add_done_callback(
-                lambda done: None if done.cancelled() or done.exception() else then(done.result())
-            )
+            future.add_done_callback(lambda done: None if done.cancelled() or done.exception() else then(done.result()))
         self._writes.put((work, loop, future))
         return await (future if then is None else asyncio.shield(future))
 
@@ -107,7 +105,7 @@ class Database:
                     outcome: tuple[Any, BaseException | None] = (work(connection), None)
                 except Exception as error:  # noqa: BLE001  whatever it is belongs to the caller
                     outcome = (None, error)
-                _deliver([(loop, future, *outcome)])
+                _deliver([(loop, future, outcome[0], outcome[1])])
 
 
 _Outcome = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Any, BaseException | None]

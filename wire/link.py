@@ -124,7 +124,9 @@ class Link:
             delay = backoff.next()
             if code == TAKEN_OVER:
                 self.counters["taken_over"] += 1
-                log.error("another client took over the session of %s: two boxes with one identity?", self._options.client_id)
+                log.error(
+                    "another client took over the session of %s: two boxes with one identity?", self._options.client_id
+                )
                 delay = max(delay, 30.0)
             await asyncio.sleep(delay)
 
@@ -196,12 +198,25 @@ class Link:
                 await self._handle([packet])
 
 
+class _Client(aiomqtt.Client):
+    """aiomqtt's client with its inner parts in reach: flags, reason codes and manual acks are only there."""
+
+    @property
+    def paho(self) -> Any:
+        return self._client
+
+    @property
+    def lost(self) -> "asyncio.Future[None]":
+        """Done when the connection is gone."""
+        return self._disconnected
+
+
 class _Session:
     """One connection. Wraps aiomqtt where it drops what we need (flags, reason codes, manual ack)."""
 
     def __init__(self, options: Options, host: str, port: int, will: Outgoing) -> None:
         self._options = options
-        self._client = aiomqtt.Client(
+        self._client = _Client(
             host,
             port,
             identifier=options.client_id,
@@ -227,7 +242,7 @@ class _Session:
             max_inflight_messages=options.in_flight,
             logger=log,
         )
-        self._paho: Any = self._client._client  # noqa: SLF001  aiomqtt hides flags, codes and acks behind it
+        self._paho: Any = self._client.paho
         self._incoming: deque[tuple[Packet, int]] = deque()
         self._arrived = asyncio.Event()
         self._pending: dict[int, asyncio.Future[None]] = {}
@@ -237,7 +252,7 @@ class _Session:
         self._hook()
 
     def _hook(self) -> None:
-        self._paho.manual_ack_set(True)
+        self._paho.manual_ack_set(True)  # noqa: FBT003  paho's own signature
         self._paho.on_message = self._on_message
         self._paho.on_publish = self._on_publish
         connected: Callable[..., None] = self._paho.on_connect
@@ -263,10 +278,8 @@ class _Session:
     @contextlib.asynccontextmanager
     async def _opened(self):  # noqa: ANN202  the context manager type is in `open`
         async with self._client:
-            self._client._disconnected.add_done_callback(lambda _: self._arrived.set())  # noqa: SLF001
-            codes = await self._client.subscribe(
-                [(topic, SubscribeOptions(qos=1)) for topic in self._options.filters]
-            )
+            self._client.lost.add_done_callback(lambda _: self._arrived.set())
+            codes = await self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._options.filters])
             refused = [f for f, code in zip(self._options.filters, codes, strict=False) if _value(code) >= 0x80]
             if refused:
                 raise aiomqtt.MqttError(f"the broker refused the subscription to {', '.join(refused)}")
@@ -275,7 +288,7 @@ class _Session:
     async def take(self) -> list[tuple[Packet, int]]:
         """All that has arrived, at least one message. Raises MqttError when the link is lost."""
         while not self._incoming:
-            lost = self._client._disconnected  # noqa: SLF001
+            lost = self._client.lost
             if lost.done():
                 raise aiomqtt.MqttError("the connection was lost") from (lost.exception() or None)
             self._arrived.clear()

@@ -3,20 +3,12 @@
 A type that is not listed here belongs to a plug-in: its parameters pass unread.
 """
 
-from typing import TypeVar
-
 from msgspec import Struct, field
-
-from wire.job import Engine
-from wire.problems import Problems
-from wire.strict_read import read_struct
 
 PULL_POLICIES = ("missing", "always", "never")
 PARTITIONS = ("", "none", "object", "regex", "substring", "date")
 CREATE_AS = ("", "dir", "file", "nocreate")
 ENCODINGS = ("", "gzip", "plain")
-
-_S = TypeVar("_S", bound=Struct)
 
 
 class ContainerParams(Struct, frozen=True, rename="pascal"):
@@ -39,10 +31,17 @@ class WasmParams(Struct, frozen=True, rename="pascal"):
     import_modules: list[str] = []
 
 
-class UrlParams(Struct, frozen=True):
-    """Input `urlDownload` and `inline`."""
+class InlineParams(Struct, frozen=True):
+    """Input `inline`: the data itself, or its hash once the hub keeps it as a blob."""
 
     url: str = field(default="", name="URL")
+
+
+class UrlParams(Struct, frozen=True):
+    """Input `urlDownload`; with a SHA256 the content is checked and need not be fetched twice."""
+
+    url: str = field(default="", name="URL")
+    sha256: str = field(default="", name="SHA256")
 
 
 class IpfsParams(Struct, frozen=True):
@@ -98,7 +97,7 @@ class NoParams(Struct, frozen=True):
 
 ENGINES: dict[str, type[Struct]] = {"podman": ContainerParams, "wasm": WasmParams}
 SOURCES: dict[str, type[Struct]] = {
-    "inline": UrlParams,
+    "inline": InlineParams,
     "urldownload": UrlParams,
     "ipfs": IpfsParams,
     "s3": S3InputParams,
@@ -124,28 +123,3 @@ def engine_kind(written: str) -> str:
 def plugin_kind(written: str) -> str:
     """The canonical name of a source or publisher type: lower case (`urldownload`)."""
     return written.strip().lower()
-
-
-def container_params(params: dict[str, object]) -> ContainerParams:
-    """Typed parameters of a container engine. Raises InvalidRequest."""
-    return _read(ContainerParams, params)
-
-
-def wasm_params(params: dict[str, object]) -> WasmParams:
-    """Typed parameters of the WASM engine. Raises InvalidRequest."""
-    return _read(WasmParams, params)
-
-
-def module_targets(engine: Engine) -> list[str]:
-    """The input targets that hold modules of a WASM engine, the entry module first. Raises InvalidRequest."""
-    if engine_kind(engine.type) != "wasm":
-        return []
-    read = wasm_params(engine.params)
-    return [read.entry_module, *read.import_modules]
-
-
-def _read(struct: type[_S], params: dict[str, object]) -> _S:
-    problems = Problems()
-    read = read_struct(struct, params, "Engine.Params", problems)
-    problems.raise_if_any()
-    return read

@@ -15,6 +15,7 @@ from wire.text_rules import check_choice, check_path, too_many
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _CID = re.compile(r"[A-Za-z0-9]{10,128}(/.*)?", re.DOTALL)
+_BLOB = re.compile(r"blob:sha256:[0-9a-f]{64}(;[a-z]+=[^;]{1,128})*")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=")
 
 
@@ -52,14 +53,17 @@ def check_publisher(field: str, said: str, publisher: Publisher, problems: Probl
 def check_source(here: str, said: str, source: Source, job: Job, problems: Problems) -> None:
     if not _check_type(f"{here}.Source", said, source.type, "write Type: s3, ipfs, urlDownload or local", problems):
         return
-    kind, params = known.plugin_kind(source.type), f"{here}.Source.Params"
-    read = _read(known.SOURCES.get(kind), source.params, params, problems)
-    if isinstance(read, known.UrlParams) and kind == "inline":
-        if not read.url.startswith("data:") or "," not in read.url:
+    params = f"{here}.Source.Params"
+    read = _read(known.SOURCES.get(known.plugin_kind(source.type)), source.params, params, problems)
+    if isinstance(read, known.InlineParams):
+        if not (read.url.startswith("data:") and "," in read.url) and not _BLOB.fullmatch(read.url):
             message = f"{said}an inline input needs a URL that starts with data:"
             problems.add(f"{params}.URL", read.url, message, "write data:text/plain,hello or data:;base64,aGVsbG8=")
     elif isinstance(read, known.UrlParams):
         _check_url(f"{params}.URL", said, read.url, problems)
+        if read.sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", read.sha256):
+            message = f"{said}SHA256 '{read.sha256[:80]}' is not 64 hex digits"
+            problems.add(f"{params}.SHA256", read.sha256, message)
     elif isinstance(read, known.IpfsParams):
         if not _CID.fullmatch(read.cid):
             problems.add(f"{params}.CID", read.cid, f"{said}invalid ipfs params: '{read.cid[:80]}' is not a CID")

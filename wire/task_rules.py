@@ -91,8 +91,8 @@ def _check_inputs(field: str, said: str, task: Task, job: Job, problems: Problem
 def _check_target(here: str, said: str, target: str, task: Task, problems: Problems) -> None:
     if not target.strip():
         problems.add(f"{here}.Target", "", f"{said}artifact validation failed: missing artifact target")
-    elif engine_kind(task.engine.type) == "wasm" and not target.startswith("/"):
-        # Modules are named by relative targets; as a folder such a target lies below the root.
+    elif engine_kind(task.engine.type) != "podman" and not target.startswith("/"):
+        # WASM modules are named by relative targets; as a folder such a target lies below the root.
         check_path(f"{here}.Target", f"/{target}", f"{said}input target", problems)
     else:
         check_path(f"{here}.Target", target, f"{said}input target", problems)

@@ -22,7 +22,9 @@ STATUS: dict[type[failures.TenderError], int] = {
 }
 
 
-def body(status: int, message: str, *, code: str, component: str, hint: str = "", details: dict[str, str] | None = None):  # noqa: ANN201
+def body(
+    status: int, message: str, *, code: str, component: str, hint: str = "", details: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Bacalhau's error body. `RequestID` is empty there too; the id is in the header."""
     shaped: dict[str, Any] = {
         "Status": status,

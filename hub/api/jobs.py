@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 
 from hub.api import shapes
+from hub.parts import Hub
 from hub.store import jobs as store
 from hub.store import search
 from hub.store.records import JobRecord
@@ -24,6 +25,12 @@ BODY_MOST = 10 * 1024 * 1024
 LIMIT_MOST = 1000
 WAIT_MOST = 60.0
 Req = Request[Any, Any, State]
+
+
+def hub_of(request: Req) -> Hub:
+    """The hub that this application serves."""
+    hub: Hub = request.app.state.hub
+    return hub
 
 
 async def read_body(request: Req) -> bytes:
@@ -42,7 +49,7 @@ async def read_body(request: Req) -> bytes:
 @route("/", http_method=["PUT", "POST"], status_code=200)
 async def submit(request: Req, idempotency_token: str = "") -> dict[str, Any]:
     """Submit a job, or a new version of the job with this name. Stored when this answers."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     submission = parse_submission(await read_body(request))
     if idempotency_token:
         submission = submission._replace(idempotency_token=idempotency_token[:256])
@@ -73,12 +80,10 @@ async def list_jobs(
     job_state: Annotated[str, Parameter(query="state")] = "",
 ) -> dict[str, Any]:
     """One page of jobs, oldest first unless `reverse`."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     page = _page(limit, next_token, order_by, reverse, {"": "created", "created_at": "created", "id": "id"})
     labels = request.query_params.getall("labels", [])
-    found = await hub.database.read(
-        lambda c: search.list_jobs(c, page, namespace=namespace, state=job_state.lower())
-    )
+    found = await hub.database.read(lambda c: search.list_jobs(c, page, namespace=namespace, state=job_state.lower()))
     more = len(found) > page.limit
     wanted = [job for job in found[: page.limit] if _has_labels(job, labels)]
     token = shapes.page_token(reverse=page.reverse, limit=page.limit, offset=page.offset + page.limit) if more else ""
@@ -90,7 +95,7 @@ async def get_job(
     request: Req, name: str, namespace: str = "default", include: str = "", job_version: int = 0, wait: str = ""
 ) -> dict[str, Any]:
     """One job by id, unique prefix or name. `wait=30s` answers when it is terminal, or then."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     job = await _find(request, name, namespace)
     if wait:
         job = await _until_done(hub, job, min(WAIT_MOST, parse_duration(wait)))
@@ -105,7 +110,7 @@ async def get_job(
     return shaped
 
 
-async def _until_done(hub: Any, job: JobRecord, seconds: float) -> JobRecord:
+async def _until_done(hub: Hub, job: JobRecord, seconds: float) -> JobRecord:
     """Wait for the job's end without asking again and again."""
     event = hub.dispatcher.finished.setdefault(job.id, asyncio.Event())
     current: JobRecord = await hub.database.read(lambda c: store.job_by_id(c, job.id))
@@ -125,7 +130,7 @@ async def _until_done(hub: Any, job: JobRecord, seconds: float) -> JobRecord:
 async def stop(request: Req, name: str, namespace: str = "default", reason: str = "") -> dict[str, Any]:
     """Ask for a job's end. Its executions are told at once; nothing is deleted."""
     job = await _find(request, name, namespace)
-    return {"EvaluationID": await request.app.state.hub.submissions.stop(job, reason)}
+    return {"EvaluationID": await hub_of(request).submissions.stop(job, reason)}
 
 
 @get("/{name:str}/history")
@@ -146,11 +151,11 @@ async def history(
     page = _page(limit, next_token, "", "", {"": "created"})
     version = None if _true(all_job_versions) else job_version or job.version
     start = int(since) * 10**9 if since.isdigit() else _nanoseconds(since) if since else 0
-    return await _history(request.app.state.hub, job, page, event_type or "all", execution_id, start, version)
+    return await _history(hub_of(request), job, page, event_type or "all", execution_id, start, version)
 
 
 async def _history(
-    hub: Any, job: JobRecord, page: Page, kind: str, execution_id: str, since: int, version: int | None
+    hub: Hub, job: JobRecord, page: Page, kind: str, execution_id: str, since: int, version: int | None
 ) -> dict[str, Any]:
     found = await hub.database.read(
         lambda c: search.history(
@@ -181,10 +186,10 @@ async def executions(
     columns = {"": "created", "created_at": "created", "modified_at": "modified", "id": "id"}
     page = _page(limit, "", order_by, reverse, columns)
     version = None if _true(all_job_versions) else job_version or job.version
-    return await _executions(request.app.state.hub, job, version, page)
+    return await _executions(hub_of(request), job, version, page)
 
 
-async def _executions(hub: Any, job: JobRecord, version: int | None, page: Page) -> dict[str, Any]:
+async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page) -> dict[str, Any]:
     found = await hub.database.read(lambda c: search.list_executions(c, job.id, version=version, page=page))
     names = {node.id: node.name for node in hub.registry.nodes.values()}
     items = [shapes.execution(one, job, hub.config.hub_id, names.get(one.node_id, "")) for one in found]
@@ -194,7 +199,7 @@ async def _executions(hub: Any, job: JobRecord, version: int | None, page: Page)
 @get("/{name:str}/versions")
 async def versions(request: Req, name: str, namespace: str = "default") -> dict[str, Any]:
     """Every version of a job."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     job = await _find(request, name, namespace)
 
     def read(connection: Connection) -> list[JobRecord]:
@@ -207,7 +212,7 @@ async def versions(request: Req, name: str, namespace: str = "default") -> dict[
 @get("/{name:str}/results")
 async def results(request: Req, name: str, namespace: str = "default") -> dict[str, Any]:
     """Where to fetch the accepted results. Results kept on nodes are served by this hub."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     job = await _find(request, name, namespace)
     found = await hub.database.read(
         lambda c: search.list_executions(c, job.id, version=job.version, page=Page(LIMIT_MOST, 0))
@@ -229,7 +234,7 @@ async def results(request: Req, name: str, namespace: str = "default") -> dict[s
 @get("/{name:str}/why")
 async def why(request: Req, name: str, namespace: str = "default") -> dict[str, Any]:
     """Every auction of a job: who was invited, who bid what, who declined and why."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     job = await _find(request, name, namespace)
     tenders = await hub.database.read(lambda c: store.tenders_of(c, job.id))
     return {
@@ -241,7 +246,7 @@ async def why(request: Req, name: str, namespace: str = "default") -> dict[str, 
 
 
 async def _find(request: Req, name: str, namespace: str) -> JobRecord:
-    hub = request.app.state.hub
+    hub = hub_of(request)
 
     def read(connection: Connection) -> JobRecord:
         return store.job_by_id(connection, search.find_job(connection, name, namespace or "default"))

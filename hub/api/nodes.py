@@ -9,7 +9,8 @@ from litestar.params import Parameter
 from litestar.response import File
 
 from hub.api import shapes
-from hub.api.jobs import read_body
+from hub.api.jobs import hub_of, read_body
+from hub.registry import Node
 from hub.store import jobs as store
 from wire import clock
 from wire.enrolment import REQUEST_CAP
@@ -41,7 +42,7 @@ async def list_nodes(
     reverse: str = "",
 ) -> dict[str, Any]:
     """All nodes with capabilities, free capacity, presence and its age."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     now = clock.unix_ns()
     approval = request.query_params.get("filter-approval", "").lower()
     status = request.query_params.get("filter-status", "").lower()
@@ -56,7 +57,7 @@ async def list_nodes(
     return {"NextToken": "", "Nodes": [shapes.node(n, now) for n in nodes[: limit or None]]}
 
 
-def _order(node: Any, by: str) -> Any:
+def _order(node: Node, by: str) -> Any:
     if by.startswith("available_"):
         return getattr(node.free, by.removeprefix("available_"), 0)
     return node.name or node.id
@@ -65,7 +66,7 @@ def _order(node: Any, by: str) -> Any:
 @get("/{name:str}")
 async def get_node(request: Req, name: str) -> dict[str, Any]:
     """One node by id, unique prefix or name."""
-    return {"Node": shapes.node(request.app.state.hub.members.find(name), clock.unix_ns())}
+    return {"Node": shapes.node(hub_of(request).members.find(name), clock.unix_ns())}
 
 
 @put("/{name:str}", status_code=200)
@@ -78,14 +79,14 @@ async def decide(request: Req, name: str) -> dict[str, Any]:
         raise InvalidRequest(f"not a decision: {error}", hint='send {"Action": "approve"}') from None
     if decision.action not in {"approve", "reject", "delete"}:
         raise InvalidRequest(f"unknown action {decision.action!r}", hint="approve, reject or delete")
-    await request.app.state.hub.members.decide(name, decision.action, decision.message)
+    await hub_of(request).members.decide(name, decision.action, decision.message)
     return {"Success": True, "Error": ""}
 
 
 @post("/token", status_code=200)
 async def token(request: Req) -> dict[str, Any]:
     """A one-use join token."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     body = await read_body(request)
     try:
         wish = msgspec.json.decode(body, type=TokenWish) if body.strip() else TokenWish()
@@ -103,7 +104,7 @@ nodes_router = Router(
 @get("/api/v1/orchestrator/results/{name:str}", tags=["jobs"])
 async def result_archive(request: Req, name: str) -> File:
     """One accepted result as .tar.gz, fetched from its node and verified on first use."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     execution_id = name.removesuffix(".tar.gz")
     record = await hub.database.read(lambda c: store.execution(c, execution_id))
     if record is None or not name.endswith(".tar.gz"):
@@ -115,14 +116,14 @@ async def result_archive(request: Req, name: str) -> File:
 @post("/api/v1/agent/enrol", status_code=200, tags=["agent"])
 async def enrol(request: Req) -> Response[Any]:
     """Let a node in with a join token (wire/enrolment.py)."""
-    reply = await request.app.state.hub.enrolment.enrol_bytes(await _small_body(request))
+    reply = await hub_of(request).enrolment.enrol_bytes(await _small_body(request))
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
 @post("/api/v1/agent/renew", status_code=200, tags=["agent"])
 async def renew(request: Req) -> Response[Any]:
     """The next certificate of a known node (wire/enrolment.py)."""
-    reply = await request.app.state.hub.enrolment.renew_bytes(await _small_body(request))
+    reply = await hub_of(request).enrolment.renew_bytes(await _small_body(request))
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
@@ -148,7 +149,7 @@ async def version() -> dict[str, Any]:
 @get("/api/v1/agent/node", tags=["agent"])
 async def hub_node(request: Req) -> dict[str, Any]:
     """The hub as a node of type Requester, as Bacalhau shows it."""
-    hub = request.app.state.hub
+    hub = hub_of(request)
     return {
         "Info": {
             "NodeID": hub.config.hub_id,

@@ -15,13 +15,14 @@ from hub.api.jobs import BODY_MOST
 from hub.api.jobs import router as jobs_router
 from hub.api.nodes import agent_routes, nodes_router
 from hub.config import VERSION
+from hub.parts import Hub
 from wire.failures import TenderError
 
 _LETTERS = string.ascii_letters
 
 
-def make_api(hub: Any) -> Litestar:
-    """The application over a built hub (`hub.app.Hub`)."""
+def make_api(hub: Hub) -> Litestar:
+    """The application over a built hub ."""
     return Litestar(
         route_handlers=[jobs_router, nodes_router, *agent_routes],
         state=State({"hub": hub}),

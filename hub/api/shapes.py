@@ -273,5 +273,3 @@ def is_done(record: JobRecord) -> bool:
 
 def membership(word: str) -> Membership | None:
     return next((m for m in Membership if m.value == word.lower()), None)
-
-

@@ -134,4 +134,6 @@ def consume_token(connection: Connection, token_hash: str, *, used_by: str, now:
         "UPDATE join_tokens SET used_by = ? WHERE hash = ? AND used_by = '' AND expires > ?", (used_by, token_hash, now)
     )
     row = connection.execute("SELECT * FROM join_tokens WHERE hash = ?", (token_hash,)).fetchone()
-    return None if row is None else TokenUse(expires=row["expires"], approve=bool(row["approve"]), used_by=row["used_by"])
+    return (
+        None if row is None else TokenUse(expires=row["expires"], approve=bool(row["approve"]), used_by=row["used_by"])
+    )

@@ -1,4 +1,4 @@
-"""Writing and reading jobs, executions, tenders and history. Every function takes a connection and runs in one transaction."""
+"""Writing and reading jobs, executions, tenders and history, each function in one transaction."""
 
 from collections.abc import Sequence
 
@@ -145,7 +145,8 @@ def bump_want(connection: Connection, node_id: str) -> int:
 def desire(connection: Connection, execution_id: str, desired: Desired, message: str) -> ExecutionRecord | None:
     """Change what is wanted of an execution. None when nothing changes (a forgotten one stays forgotten)."""
     row = connection.execute(
-        "UPDATE executions SET desired = ?, desired_ver = desired_ver + 1, message = CASE ? WHEN '' THEN message ELSE ? END"
+        "UPDATE executions SET desired = ?, desired_ver = desired_ver + 1,"
+        " message = CASE ? WHEN '' THEN message ELSE ? END"
         " WHERE id = ? AND desired <> ? AND desired <> 'forget' RETURNING *",
         (desired, message, message, execution_id, desired),
     ).fetchone()
@@ -289,7 +290,8 @@ def job_by_id(connection: Connection, job_id: str, version: int | None = None) -
     if version is None or version == record.version:
         return record
     older = connection.execute(
-        f"SELECT {rows.JOB_COLUMNS} FROM jobs j JOIN job_versions v ON v.job_id = j.id WHERE j.id = ? AND v.version = ?",  # noqa: S608
+        f"SELECT {rows.JOB_COLUMNS} FROM jobs j JOIN job_versions v ON v.job_id = j.id"  # noqa: S608
+        " WHERE j.id = ? AND v.version = ?",
         (job_id, version),
     ).fetchone()
     if older is None:

@@ -39,7 +39,9 @@ def find_job(connection: Connection, name: str, namespace: str = "default") -> s
             "SELECT id FROM jobs WHERE id >= ? AND id < ? LIMIT 2", (name, name + "\U0010ffff")
         ).fetchall()
         if len(found) > 1:
-            raise Conflict(f"multiple jobs found for id {name}", hint="Use full job ID", details={"Code": "MultipleJobsFound"})
+            raise Conflict(
+                f"multiple jobs found for id {name}", hint="Use full job ID", details={"Code": "MultipleJobsFound"}
+            )
         if found:
             return found[0]["id"]
     raise NotFound(f"job not found: {name}")
@@ -64,9 +66,7 @@ def list_jobs(connection: Connection, page: Page, *, namespace: str = "", state:
     return [rows.job(row) for row in found]
 
 
-def list_executions(
-    connection: Connection, job_id: str, *, version: int | None, page: Page
-) -> list[ExecutionRecord]:
+def list_executions(connection: Connection, job_id: str, *, version: int | None, page: Page) -> list[ExecutionRecord]:
     order = {"created": "created", "modified": "modified", "id": "id"}[page.order]
     direction = "DESC" if page.reverse else "ASC"
     found = connection.execute(

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -48,7 +48,7 @@ class HubProcess:
     async def kill9(self) -> None:
         await self.stop(signal.SIGKILL)
 
-    async def __aenter__(self) -> "HubProcess":
+    async def __aenter__(self) -> Self:
         await self.start()
         self.client = httpx.AsyncClient(base_url=self.url, timeout=70)
         return self

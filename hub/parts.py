@@ -1,0 +1,39 @@
+"""The parts of a running hub, as the API sees them. Constructed in `hub/app.py`."""
+
+from dataclasses import dataclass
+
+from hub.blobs import Blobs
+from hub.board import Board
+from hub.config import HubConfig
+from hub.courier import Courier
+from hub.dispatch import Dispatcher
+from hub.enrolment import Enrolment
+from hub.inbox import Inbox
+from hub.membership import Members
+from hub.registry import Registry
+from hub.results import Results
+from hub.submission import Submissions
+from hub.tokens import TokenDesk
+from hub.tracker import Tracker
+from wire.database import Database
+
+
+@dataclass
+class Hub:
+    """Everything that the API needs."""
+
+    config: HubConfig
+    database: Database
+    registry: Registry
+    board: Board
+    courier: Courier
+    dispatcher: Dispatcher
+    tracker: Tracker
+    inbox: Inbox
+    submissions: Submissions
+    members: Members
+    enrolment: Enrolment
+    tokens: TokenDesk
+    results: Results
+    blobs: Blobs
+    url: str
