@@ -5,7 +5,6 @@ kills this process at the deadline, so a server that drips bytes gains nothing.
 """
 
 import base64
-import ipaddress
 import json
 import socket
 import ssl
@@ -15,8 +14,20 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from agent.addresses import AddressPolicy
+
 MAX_ADDRESSES = 4
 ORDERS_CAP = 32 * 1024 * 1024
+OWN_NETWORKS = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "::1/128",
+    "fc00::/7",
+)
+LINK_LOCAL = ("169.254.0.0/16", "fe80::/10")
 METADATA = frozenset({"fd00:ec2::254", "100.100.100.200"})
 """Where clouds keep credentials, besides the link-local range."""
 
@@ -40,14 +51,12 @@ class AskError(Exception):
         self.code = code
 
 
-def blocked(address: str, *, allow_link_local: bool) -> bool:
+def blocked(host: str, address: str, *, allow_link_local: bool) -> bool:
     """Loopback and private addresses are the owner's own choice; where credentials may be had is not."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    ip = mapped or ip
-    if ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255":
-        return True
-    return not allow_link_local and (ip.is_link_local or str(ip) in METADATA)
+    if address in METADATA:
+        return not allow_link_local
+    policy = AddressPolicy((*OWN_NETWORKS, *LINK_LOCAL) if allow_link_local else OWN_NETWORKS)
+    return not policy.permits(host, address)
 
 
 def addresses(host: str, port: int, *, allow_link_local: bool) -> list[str]:
@@ -58,7 +67,7 @@ def addresses(host: str, port: int, *, allow_link_local: bool) -> list[str]:
         raise AskError("hook-unreachable", f"{host} has no address: {error}") from None
     usable = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in usable:
-        if blocked(address, allow_link_local=allow_link_local):
+        if blocked(host, address, allow_link_local=allow_link_local):
             raise AskError("hook-blocked-address", f"{host} leads to {address}, which is not asked")
     return usable[:MAX_ADDRESSES]
 

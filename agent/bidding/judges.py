@@ -1,0 +1,181 @@
+"""The node's pure checks on one job. Each gives its reasons against; all are collected, so the owner sees them all."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from agent.bidding.facts import Facts
+from agent.bidding.room import Room, room_reasons
+from agent.config import AgentConfig, BiddingSettings
+from wire import constraints
+from wire.failures import Reason
+from wire.job import InputSource
+from wire.params import engine_kind, plugin_kind
+from wire.states import NodeState
+
+FORWARD = "env:"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The owner's part of the judgement."""
+
+    bidding: BiddingSettings = field(default_factory=BiddingSettings)
+    engines_disabled: tuple[str, ...] = ()
+    env_allow: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: AgentConfig) -> "Rules":
+        return cls(config.bidding, tuple(config.engines.disabled), tuple(config.env.allow))
+
+
+def judge(facts: Facts, room: Room, rules: Rules) -> list[Reason]:
+    """All reasons against the job, cheap checks first; empty is yes."""
+    reasons = [reason for check in JUDGES for reason in check(facts, rules)]
+    reasons += room_reasons(facts.job.needed, room)
+    return list({(reason.code, reason.message): reason for reason in reasons}.values())
+
+
+def node_takes_work(facts: Facts, rules: Rules) -> list[Reason]:
+    del rules
+    node = facts.node
+    if node.state is NodeState.ONLINE:
+        return []
+    why = f": {node.why}" if node.why else ""
+    return [Reason(str(node.state), f"this node takes no new work, it is {node.state}{why}", "try another node")]
+
+
+def engine_is_here(facts: Facts, rules: Rules) -> list[Reason]:
+    written = facts.job.job.task.engine.type
+    kind = engine_kind(written)
+    if kind in {engine_kind(name) for name in rules.engines_disabled}:
+        return [_engine(f"the owner has switched off the engine {written} on this node")]
+    engine = facts.node.engines.get(kind)
+    if engine is None:
+        known = ", ".join(sorted(name for name, one in facts.node.engines.items() if one.available)) or "none"
+        return [_engine(f"needs the engine {written}, this node has {known}")]
+    if not engine.available:
+        return [_engine(f"the engine {written} cannot be used now: {engine.why or 'no reason given'}", retryable=True)]
+    return list(facts.job.engine_refusals)
+
+
+def publisher_is_here(facts: Facts, rules: Rules) -> list[Reason]:
+    del rules
+    written = facts.job.job.task.publisher.type
+    if plugin_kind(written) in {"", "noop"}:
+        return []
+    if plugin_kind(written) not in facts.node.publishers:
+        known = ", ".join(sorted(facts.node.publishers)) or "none"
+        message = f"needs the publisher {written}, this node has {known}"
+        return [Reason("publisher", message, f"use one of {known}", retryable=False)]
+    return list(facts.job.publisher_refusals)
+
+
+def inputs_can_be_had(facts: Facts, rules: Rules) -> list[Reason]:
+    """Types that no source here knows, and what the sources refuse (a local path that is not on the owner's list)."""
+    del rules
+    reasons: list[Reason] = []
+    for one in facts.job.inputs:
+        if one.estimate is None:
+            known = ", ".join(sorted(facts.node.inputs)) or "none"
+            message = f"needs the input source {one.spec.source.type}, this node has {known}"
+            reasons.append(Reason("input", message, f"use one of {known}", retryable=False))
+        else:
+            reasons += one.estimate.refusals
+    return reasons
+
+
+def labels_match(facts: Facts, rules: Rules) -> list[Reason]:
+    del rules
+    labels = facts.node.labels
+    return [
+        Reason("label", constraints.explain(one, labels), "change the constraint or label a node so", retryable=False)
+        for one in constraints.unmet(facts.job.job.constraints, labels)
+    ]
+
+
+def network_is_allowed(facts: Facts, rules: Rules) -> list[Reason]:
+    """The type `Default` means no network on a node that refuses networked jobs, so it is never refused."""
+    network = facts.job.job.task.network
+    if not rules.bidding.reject_networked or network.type in {"None", "Default"}:
+        return []
+    message = f"this node takes no job with a network, this one asks for {network.type}"
+    return [Reason("network", message, "leave Network out or write Type: None", retryable=False)]
+
+
+def has_inputs(facts: Facts, rules: Rules) -> list[Reason]:
+    if not rules.bidding.reject_stateless or facts.job.job.task.input_sources:
+        return []
+    message = "this node takes only jobs with inputs, this one has none"
+    return [Reason("stateless", message, "add an input source or use another node", retryable=False)]
+
+
+def data_is_here(facts: Facts, rules: Rules) -> list[Reason]:
+    if rules.bidding.locality != "local":
+        return []
+    away = [one for one in facts.job.inputs if one.estimate is not None and not one.estimate.local]
+    hint = "bring the data to the node first, or use one with locality anywhere"
+    return [
+        Reason("locality", f"the input {_input_name(one.spec)} is not on this node, which takes only local data", hint)
+        for one in away
+    ]
+
+
+def variables_may_be_had(facts: Facts, rules: Rules) -> list[Reason]:
+    """`KEY: env:NAME` asks for a variable of the node; only whole names that a glob of the owner covers are given."""
+    reasons: list[Reason] = []
+    for value in facts.job.job.task.env.values():
+        if not value.startswith(FORWARD):
+            continue
+        name = value.removeprefix(FORWARD).strip()
+        if not any(_glob(glob).fullmatch(name) for glob in rules.env_allow):
+            hint = f'the owner can allow it: [env] allow = ["{_plain(name)}"]'
+            message = f"this node does not give its variable {_plain(name)} to jobs"
+            reasons.append(Reason("env-not-allowed", message, hint, retryable=False))
+        elif name not in facts.node.environment:
+            hint = "set it where the agent is started"
+            reasons.append(Reason("env-missing", f"this node has no variable {_plain(name)}", hint))
+    return reasons
+
+
+def ports_are_free(facts: Facts, rules: Rules) -> list[Reason]:
+    del rules
+    wanted = [port.static for port in facts.job.job.task.network.ports if port.static]
+    return [
+        Reason("port", f"port {port} is in use on this node", "leave Static out to get a free port")
+        for port in wanted
+        if port in facts.node.ports
+    ]
+
+
+JUDGES: tuple[Callable[[Facts, Rules], list[Reason]], ...] = (
+    node_takes_work,
+    engine_is_here,
+    publisher_is_here,
+    network_is_allowed,
+    has_inputs,
+    labels_match,
+    ports_are_free,
+    variables_may_be_had,
+    inputs_can_be_had,
+    data_is_here,
+)
+
+
+def _engine(message: str, *, retryable: bool = False) -> Reason:
+    return Reason("engine", message, "see what a node offers with: tender node describe", retryable=retryable)
+
+
+def _input_name(spec: InputSource) -> str:
+    return spec.alias or spec.target or spec.source.type
+
+
+def _plain(name: str) -> str:
+    return "".join(char for char in name if char.isalnum() or char in "_-.")[:64]
+
+
+@lru_cache(maxsize=256)
+def _glob(glob: str) -> re.Pattern[str]:
+    """Anchored, unlike Bacalhau's: `AWS_*` does not cover `MY_AWS_KEY`."""
+    return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in glob), re.DOTALL)
