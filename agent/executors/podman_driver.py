@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 
 
-class DriverLost(Exception):  # noqa: N818 - it is an event, and the caller asks again
+class DriverLost(Exception):
     """The child went away before it answered."""
 
 

@@ -23,7 +23,7 @@ from agent.executors.podman_folder import PodmanFolder
 from agent.workers.podman_api import Api, Refused, container_name
 from agent.workers.podman_start import start
 from agent.workers.podman_stop import end, remove
-from agent.workers.podman_watch import watch
+from agent.workers.podman_watch import Watches
 from wire.failures import ExecutionFailed, Reason
 
 
@@ -32,6 +32,7 @@ class Driver:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._watches = Watches()
         self._write = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._calls: dict[str, Callable[[Request], msgspec.Struct]] = {
@@ -67,12 +68,11 @@ class Driver:
     def _start(self, request: Request) -> msgspec.Struct:
         args = msgspec.json.decode(request.args, type=StartArgs)
         with self._lock(args.work.execution_id):
-            return start(self._api.within(request.deadline), args)
+            return start(self._api.within(request.deadline), self._watches, args)
 
     def _watch(self, request: Request) -> msgspec.Struct:
         args = msgspec.json.decode(request.args, type=WorkArgs)
-        with self._lock(f"watch {args.execution_id}"):
-            return watch(self._api.within(request.deadline), args)
+        return self._watches.wait(self._api.within(request.deadline), args)
 
     def _stop(self, request: Request) -> msgspec.Struct:
         args = msgspec.json.decode(request.args, type=StopArgs)

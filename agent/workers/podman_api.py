@@ -24,7 +24,7 @@ NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", re.ASCII)
 LINE_CAP = 64 * 1024
 
 
-class Refused(Exception):  # noqa: N818 - it carries Podman's answer, whether that is an error is for the caller
+class Refused(Exception):
     """Podman answered with an error status."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -14,6 +14,8 @@ PERIOD = 100_000
 """Microseconds over which a CPU quota is counted; the kernel's default."""
 TMPFS = 64 * 1024 * 1024
 NETWORKS = {"": "none", "none": "none", "host": "host", "full": "host", "bridge": "bridge"}
+LOG_SIZE = 32 * 1024 * 1024
+"""Bytes of the container's own log. We read it as it grows; conmon fills this much in about 0.2 s when flooded."""
 KILL_SLACK = 30
 """Seconds after time-out and grace at which conmon kills the work if nobody else has."""
 
@@ -129,5 +131,4 @@ def limits(work: Work) -> dict[str, Any]:
 
 def log(work: Work) -> dict[str, Any]:
     """A capped log file in the execution's own folder. At its cap conmon begins a new one in its place."""
-    size = min(32 * 1024 * 1024, max(1024 * 1024, 3 * work.stream_cap))
-    return {"driver": "k8s-file", "path": str(PodmanFolder(work.folder).log), "size": size}
+    return {"driver": "k8s-file", "path": str(PodmanFolder(work.folder).log), "size": LOG_SIZE}

@@ -9,6 +9,8 @@ from agent.executors.podman_calls import Order
 from agent.workers.podman_logs import LogFollower
 from wire.failures import Reason
 
+KILLED = {137, 143}
+"""Exit codes of programs that ended by KILL and TERM and not by themselves."""
 NEVER = "0001"
 """Podman's year for what did not happen."""
 
@@ -19,9 +21,11 @@ def ended(order: Order, state: dict[str, Any], log: LogFollower, stopped: Reason
         return gone(log, stopped, "a restart of the box cut it off")
     code = int(state["ExitCode"])
     seconds = _seconds(str(state["StartedAt"]), str(state["FinishedAt"]))
+    reason = stopped or _reason(order, code, seconds, oom=oom)
+    ended_by_us = code < 0 or (reason is not None and reason.code != "oom" and code in KILLED)
     return ExitReport(
-        exit_code=None if code < 0 else code,
-        reason=stopped or _reason(order, code, seconds, oom=oom),
+        exit_code=None if ended_by_us else code,
+        reason=reason,
         stdout_bytes=log.stdout.total,
         stderr_bytes=log.stderr.total,
         seconds=seconds,

@@ -10,15 +10,15 @@ from agent.workers.podman_api import Api, Refused, container_name, inspect
 from agent.workers.podman_cgroup import effective, unenforceable, unenforced
 from agent.workers.podman_create import specification
 from agent.workers.podman_image import ensure
-from agent.workers.podman_stop import discard
+from agent.workers.podman_stop import FRESH, discard
+from agent.workers.podman_watch import Watches
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
 
-FRESH = {"created", "configured", "initialized"}
 FINAL = ("not found", "no such file", "permission denied", "executable file")
 
 
-def start(api: Api, args: StartArgs) -> Order:
+def start(api: Api, watches: Watches, args: StartArgs) -> Order:
     """See to it that the work was started once. Raises ExecutionFailed."""
     work = args.work
     name = container_name(work.execution_id)
@@ -33,8 +33,10 @@ def start(api: Api, args: StartArgs) -> Order:
     try:
         if state is None:
             _create(api, args, steps)
-        return _run(api, args, name, steps)
+        return _run(api, watches, args, steps)
     except Refused as refused:
+        watches.abandon(work.execution_id)
+        folder.forget_order()
         discard(api, name)
         raise ExecutionFailed(_failed(refused)) from refused
 
@@ -60,7 +62,7 @@ def _create(api: Api, args: StartArgs, steps: dict[str, float]) -> None:
 
 
 def _folders(work: Work) -> None:
-    PodmanFolder(work.folder).make()
+    PodmanFolder(work.folder).prepare()
     for output in work.outputs:
         host = Path(output.host)
         host.mkdir(parents=True, exist_ok=True)
@@ -68,8 +70,10 @@ def _folders(work: Work) -> None:
         host.chmod(0o777)
 
 
-def _run(api: Api, args: StartArgs, name: str, steps: dict[str, float]) -> Order:
+def _run(api: Api, watches: Watches, args: StartArgs, steps: dict[str, float]) -> Order:
     """Make the cgroup, read it, keep the order, and only then let the program go."""
+    name = container_name(args.work.execution_id)
+    folder = PodmanFolder(args.work.folder)
     began = monotonic()
     state = inspect(api, name)
     if state is None or state["State"]["Status"] != "initialized":
@@ -83,11 +87,11 @@ def _run(api: Api, args: StartArgs, name: str, steps: dict[str, float]) -> Order
         discard(api, name)
         raise ExecutionFailed(_unenforced(missing))
     order = _order(state["Id"], args, steps)
-    PodmanFolder(args.work.folder).write_order(order)
+    folder.write_order(order)
+    watches.begin(api, args.work.execution_id, folder, order, state)
     began = monotonic()
     api.post(f"/containers/{name}/start")
     steps["start"] = _since(began)
-    PodmanFolder(args.work.folder).write_order(order)
     return order
 
 

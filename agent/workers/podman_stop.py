@@ -1,6 +1,7 @@
 """Ends and removes containers: ask with TERM, kill after the grace, forget."""
 
 import contextlib
+import threading
 import time
 from typing import Any
 
@@ -9,8 +10,11 @@ from agent.workers.podman_api import Api, Refused, inspect
 from wire.clock import monotonic
 from wire.failures import Reason
 
+FRESH = {"created", "configured", "initialized"}
 RUNNING = {"running", "stopping", "paused"}
 LOOK = 0.1
+_ONE = threading.Lock()
+"""The files' temporary names are per process, not per thread."""
 
 
 def end(api: Api, name: str, folder: PodmanFolder, grace: float, reason: Reason) -> None:
@@ -18,7 +22,8 @@ def end(api: Api, name: str, folder: PodmanFolder, grace: float, reason: Reason)
     state = inspect(api, name)
     if state is None or state["State"]["Status"] not in RUNNING:
         return
-    folder.write_stopped(reason)
+    with _ONE:
+        folder.order_stop(reason)
     if grace > 0:
         _signal(api, name, _stop_signal(state))
         until = monotonic() + grace
