@@ -138,7 +138,8 @@ Printed = TypeVar("Printed", _Made, _Answer)
 
 
 async def _child(module: str, order: Mapping[str, object], kind: type[Printed], *, seconds: float) -> Printed:
-    env = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT)}
+    env = {key: os.environ[key] for key in ("SSL_CERT_FILE", "SSL_CERT_DIR") if key in os.environ}
+    env |= {"PATH": os.defpath, "PYTHONPATH": str(_ROOT)}
     argv = [sys.executable, "-P", "-m", module]
     # The order goes by stdin: argv and environment are for everybody on the box to read.
     ran = await run_capped(argv, env=env, seconds=seconds, stdin=msgspec.json.encode(order))

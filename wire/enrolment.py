@@ -20,13 +20,14 @@ RENEW_PATH = "/api/v1/agent/renew"
 REQUEST_CAP = 16 * 1024
 REPLY_CAP = 32 * 1024
 CSR_CAP = 8 * 1024
-NODE_ID = "^n-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+NODE_ID = r"^n-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z"
+"""`\\Z` here and below, because `$` also matches before a final newline."""
 
 NodeId = Annotated[str, Meta(pattern=NODE_ID)]
 Csr = Annotated[str, Meta(min_length=1, max_length=CSR_CAP)]
-PublicKey = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Proof = Annotated[str, Meta(pattern="^[0-9a-f]{128}$")]
-NodeName = Annotated[str, Meta(max_length=63, pattern="^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Proof = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
+NodeName = Annotated[str, Meta(max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")]
 Pem = Annotated[str, Meta(max_length=CSR_CAP)]
 
 
@@ -64,9 +65,9 @@ class EnrolmentReply(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Pem
     ca: Pem
     brokers: Annotated[list[Annotated[str, Meta(max_length=270)]], Meta(min_length=1, max_length=16)]
-    hub_id: Annotated[str, Meta(pattern="^[a-z0-9_-]{1,64}$")]
+    hub_id: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]
     hub_order_key: PublicKey
-    root: Annotated[str, Meta(pattern="^[a-z0-9_-]{1,64}$")]
+    root: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]
     membership: Membership
     renew_at: int
     not_after: int

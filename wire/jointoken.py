@@ -22,8 +22,8 @@ MAX_CHARS = 4096
 SECRET_BYTES = 32
 _HINT = "copy the whole line that `tender node token` printed"
 
-Fingerprint = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Secret = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{43}$")]
+Fingerprint = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Secret = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z")]
 
 
 class JoinToken(msgspec.Struct, frozen=True, omit_defaults=True):
