@@ -36,7 +36,10 @@ _STATUS: dict[type[TenderError], int] = {Unauthorized: 401, Forbidden: 403, Conf
 
 @dataclass
 class EnrolmentBench:
-    """`enrolment` and `tokens` on a store of their own; `ahead` moves their clock, in seconds."""
+    """`enrolment` and `tokens` on a store of their own; `ahead` moves their clock, in seconds.
+
+    As a server it drops the next `losing` good answers, and answers with the codes in `failing` first.
+    """
 
     folder: Path
     url: str = "http://127.0.0.1:1234"
@@ -72,7 +75,7 @@ class EnrolmentBench:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = int(head.partition("content-length:")[2].split()[0])
             status, body = await self._answer(head.split()[1], await reader.readexactly(length))
-            if self.losing:
+            if status == 200 and self.losing:
                 self.losing -= 1
             else:
                 writer.write(f"HTTP/1.1 {status} x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
