@@ -101,4 +101,5 @@ class Keyrings:
 
 
 def _signed_bytes(topic: str, body: bytes) -> bytes:
-    return _PREFIX + topic.encode() + b"\x00" + body
+    name = topic.encode()
+    return _PREFIX + len(name).to_bytes(2, "big") + name + body
