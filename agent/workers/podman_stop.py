@@ -54,7 +54,8 @@ def _signal(api: Api, name: str, signal: str) -> None:
     try:
         api.post(f"/containers/{name}/kill", {"signal": signal})
     except Refused as refused:
-        if refused.status not in {404, 409}:  # gone, or no longer running
+        ended = refused.status in {404, 409} or "can only kill running" in refused.message
+        if not ended:
             raise
 
 

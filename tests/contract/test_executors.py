@@ -7,6 +7,7 @@ import pytest
 
 from agent.executors.base import Executor
 from tests.support.executors import FOREVER, Bench, Does, bench_fixture, executor_fixture, until  # noqa: F401
+from tests.support.podman import podman_parts_fixture  # noqa: F401
 from wire.failures import ExecutionFailed, Reason
 
 CANCELLED = Reason("cancelled", "the operator stopped the job")

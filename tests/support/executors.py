@@ -11,7 +11,9 @@ import pytest_asyncio
 
 from agent.executors.base import Executor, Handle, Mount, Output, Work
 from agent.executors.fake import FakeExecutor
+from agent.executors.podman import PodmanExecutor
 from agent.executors.wasm import WasmExecutor
+from tests.support.podman import IMAGE, shared
 from tests.support.wat import Program
 from wire.clock import monotonic
 from wire.failures import Reason
@@ -128,7 +130,29 @@ class WasmKit:
         return _work("wasm", root, execution_id, {"EntryModule": "missing.wasm"})
 
 
-KITS: dict[str, Callable[[], Kit]] = {"fake": FakeKit, "wasm": WasmKit}
+class PodmanKit:
+    name = "podman"
+
+    def executor(self, root: Path) -> Executor:
+        return PodmanExecutor(shared().socket, node=str(root), deadline=20, grace=1)
+
+    def work(self, root: Path, execution_id: str, does: Does, timeout: float | None, stream_cap: int) -> Work:
+        script = ["trap '' TERM"] if does.stubborn else []
+        script += ['printf %s "$1"', 'printf %s "$2" >&2']
+        texts = [does.stdout, does.stderr]
+        for name, text in does.files.items():
+            texts.append(text)
+            script.append(f'printf %s "${len(texts)}" > /{name}')
+        script += [f"sleep {does.lasts}", f"exit {does.exit_code}"]
+        params: dict[str, object] = {"Image": IMAGE, "Parameters": ["sh", "-c", "; ".join(script), "sh", *texts]}
+        return _work("docker", root, execution_id, params, does, timeout=timeout, stream_cap=stream_cap)
+
+    def broken(self, root: Path, execution_id: str) -> Work:
+        missing = [Mount(str(root / "missing"), "/inputs")]
+        return _work("podman", root, execution_id, {"Image": IMAGE}, mounts=missing)
+
+
+KITS: dict[str, Callable[[], Kit]] = {"fake": FakeKit, "podman": PodmanKit, "wasm": WasmKit}
 """The one place to add an executor."""
 
 
@@ -161,6 +185,8 @@ class Bench:
 @pytest_asyncio.fixture(name="bench", params=sorted(KITS))
 async def bench_fixture(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """Everything that a test left running is ended."""
+    if request.param == "podman":
+        request.getfixturevalue("podman_parts")
     made = Bench(KITS[str(request.param)](), tmp_path / "executions")
     made.root.mkdir()
     yield made

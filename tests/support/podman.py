@@ -138,6 +138,11 @@ def podman_parts_fixture() -> Iterator[TestPodman]:
         parts.close()
 
 
+def shared() -> TestPodman:
+    """The session's service; the test must have asked for `podman_parts`."""
+    return _shared[0]
+
+
 @pytest.fixture(name="podman")
 def podman_fixture(podman_parts: TestPodman) -> Iterator[TestPodman]:
     """The running service without any container, also after a test that killed or froze it."""
