@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+TLS_HANDSHAKE = b"\x16"
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -29,7 +30,11 @@ class HookServer:
         self.connections += 1
         self._open.add(writer)
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            first = await reader.readexactly(1)
+            if first == TLS_HANDSHAKE:
+                writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                return
+            head = (first + await reader.readuntil(b"\r\n\r\n")).decode()
             length = next((line for line in head.lower().split("\r\n") if line.startswith("content-length:")), ":0")
             self.requests.append((head, await reader.readexactly(int(length.partition(":")[2]))))
             await self.script(writer)
