@@ -175,6 +175,10 @@ class Transfers:
         """Ids of the children that carry out an order now."""
         return [child.pid for child in self._busy]
 
+    def resting(self) -> list[int]:
+        """Ids of the children that wait for the next order."""
+        return [child.pid for children in self._resting.values() for child in children if child.alive]
+
     async def close(self) -> None:
         """End all children. Orders under way fail; an upload goes on from its state the next time."""
         self._closed = True

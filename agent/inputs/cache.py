@@ -8,6 +8,7 @@ process checks every byte against the manifest, and a torn or rotten entry is ma
 import asyncio
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
@@ -50,7 +51,8 @@ class ContentCache:
             return data
 
     async def _make(self, key: str, produce: Callable[[Path], Awaitable[None]]) -> None:
-        staging = self._root / (_STAGING + key)
+        # A name of its own: a cancelled attempt may still have a thread that writes.
+        staging = self._root / f"{_STAGING}{key}-{secrets.token_hex(4)}"
         try:
             await asyncio.to_thread(_empty, staging)
             await produce(staging / "data")
@@ -93,7 +95,7 @@ class ContentCache:
             if path.name in keep or path.name in self._locks or self._handed.get(path.name, recent) > recent:
                 continue
             # Renamed first, so that a crash in the middle never leaves half an entry under its key.
-            doomed = self._root / (_STAGING + path.name)
+            doomed = self._root / f"{_STAGING}{path.name}-{secrets.token_hex(4)}"
             path.rename(doomed)
             shutil.rmtree(doomed)
             self._handed.pop(path.name, None)

@@ -76,8 +76,8 @@ class HttpSource:
             allow=self._allow,
             stall=self._stall,
         )
-        # The child notices a silent server itself; ours is for a child that hangs.
-        await self._transfers.run(order, deadline=self._deadline, stall=self._stall * 2)
+        # The child notices a silent server itself and pauses between tries; ours is for a child that hangs.
+        await self._transfers.run(order, deadline=self._deadline, stall=self._stall + 60.0)
 
     def _read(self, params: dict[str, object]) -> _Params:
         wanted = read(_Params, params, "the URL input")
