@@ -4,7 +4,7 @@ from wire.failures import Unavailable
 from wire.link import Link, Outgoing
 from wire.messages import Message, encode
 from wire.signing import Signer
-from wire.topics import Address, Channel, Topics
+from wire.topics import Address, Topics
 
 
 class Voice:
@@ -34,10 +34,3 @@ class Voice:
         if self.link is None:
             raise Unavailable("there is no link yet")
         await self.link.publish(self.outgoing(message, item))
-
-    async def say_again(self, channel: Channel, item: str, body: bytes, expiry: int | None) -> None:
-        """Publish a body that was encoded before (a bid that is asked for again)."""
-        if self.link is None:
-            raise Unavailable("there is no link yet")
-        topic = self.topics.build(Address(channel, self.node_id, item))
-        await self.link.publish(Outgoing(topic, self.signer.seal(topic, body), 1, retain=False, expiry=expiry))

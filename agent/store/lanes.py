@@ -9,6 +9,9 @@ KEEP_ACKED = 500
 MOST_EVENTS = 10_000
 """Rows kept of lane `event`, acknowledged or not: older events give way, statuses never do."""
 
+AROUND = 32
+"""Bytes that a batch adds around the body of one row."""
+
 Appended = tuple[str, int, bytes]
 """Lane, number and body of a new row."""
 
@@ -35,7 +38,7 @@ def pending(connection: Connection, lane: str, after: int, rows: int, size: int)
     total = 0
     for o in numbers:
         body = bodies.get(o, b"")
-        total += len(body)
+        total += len(body) + AROUND
         if chosen and total > size:
             break
         chosen.append((o, body))

@@ -66,11 +66,16 @@ class Executions:
             if memory.buried(connection, execution_id) or executions.exists(connection, execution_id):
                 return None
             memory.bury(connection, execution_id)
-            memory.drop_holds(connection, [tender_id])
+            if tender_id:
+                memory.drop_holds(connection, [tender_id])
             return lanes.append(connection, lanes.STATUS, body)
 
         row = await self._db.write(work, lambda row: self._outbox.committed([row] if row else []))
         return row is not None
+
+    async def is_over(self, execution_id: str) -> bool:
+        """Whether it ended here and was forgotten since."""
+        return await self._db.read(lambda connection: memory.buried(connection, execution_id))
 
     async def move(
         self,

@@ -58,7 +58,7 @@ class OutboxTable:
 def _cut(rows: list[Row], most: int, size: int) -> list[Row]:
     total = 0
     for number, row in enumerate(rows):
-        total += len(bytes(row.body))
+        total += len(bytes(row.body)) + lanes.AROUND
         if number == most or (number and total > size):
             return rows[:number]
     return rows

@@ -15,18 +15,31 @@ MIGRATION_TIME = 60.0
 
 
 class Holds:
-    """Rows of resources kept for open bids."""
+    """Rows of resources kept for open bids. A dropped one may be written off later: it would expire anyway."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self.known: dict[str, Hold] = {}
+        self._gone: list[str] = []
 
     async def put(self, hold: Hold) -> None:
-        await self._db.write(lambda connection: memory.put_hold(connection, hold))
-        self.known[hold.tender_id] = hold
+        """Durable when this returns."""
+        gone, self._gone = self._gone, []
 
-    async def drop(self, tender_ids: list[str]) -> None:
-        gone = [tender_id for tender_id in tender_ids if self.known.pop(tender_id, None) is not None]
+        def work(connection: Connection) -> None:
+            memory.put_hold(connection, hold)
+            memory.drop_holds(connection, gone)
+
+        self.known[hold.tender_id] = hold
+        await self._db.write(work)
+
+    def drop(self, tender_id: str) -> None:
+        """Written with the next hold, or by `flush`."""
+        if self.known.pop(tender_id, None) is not None:
+            self._gone.append(tender_id)
+
+    async def flush(self) -> None:
+        gone, self._gone = self._gone, []
         if gone:
             await self._db.write(lambda connection: memory.drop_holds(connection, gone))
 

@@ -171,7 +171,7 @@ async def test_acknowledged_rows_are_kept_in_a_bounded_number_and_holes_are_told
 async def test_rows_that_fit_no_more_wait_for_the_next_batch(store):
     for _ in range(10):
         await store.outbox.tell("event", b"x" * 100)
-    rows = await store.outbox.pending("event", 0, rows=100, size=350)
+    rows = await store.outbox.pending("event", 0, rows=100, size=420)
     assert [row.o for row in rows] == [1, 2, 3]
     assert [row.o for row in await store.outbox.pending("event", 3, rows=4, size=10**6)] == [4, 5, 6, 7]
 

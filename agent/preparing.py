@@ -1,0 +1,99 @@
+"""What comes before the start: blobs, inputs, ports and environment, until a piece of work is complete."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from agent import work
+from agent.blobs import Blobs
+from agent.disk_faults import disk_failure
+from agent.executors.base import Mount, Work
+from agent.plugins import Plugins
+from agent.ports import Ports
+from agent.store.records import Execution
+from wire.failures import ExecutionFailed, Reason
+from wire.job import InputSource, Secret
+
+
+@runtime_checkable
+class WantsBlob(Protocol):
+    """An input source that needs a blob to lie in the cache before it can fetch."""
+
+    def wanted_blob(self, params: dict[str, object]) -> str | None: ...
+
+
+class Preparation:
+    """Makes work of orders. `secrets` is the folder in which the owner keeps what jobs may refer to."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        plugins: Plugins,
+        blobs: Blobs,
+        ports: Ports,
+        secrets: Path,
+        env_allow: Sequence[str],
+        allow_unenforced: bool,
+    ) -> None:
+        self._node_id, self._plugins, self._blobs, self._ports = node_id, plugins, blobs, ports
+        self._secrets, self._env_allow, self._allow_unenforced = secrets, env_allow, allow_unenforced
+
+    async def work(self, execution: Execution, folder: Path) -> Work:
+        """Everything that the executor needs, brought to this box. Raises ExecutionFailed."""
+        task = execution.job.task
+        env = work.own_env(task, self._env_allow, os.environ)
+        mounts = [self._secret(secret) for secret in task.secrets]
+        try:
+            (folder / work.RESULTS).mkdir(parents=True, exist_ok=True)
+            for path in task.result_paths:
+                (folder / work.RESULTS / path.name).mkdir(exist_ok=True)
+        except OSError as fault:
+            raise disk_failure("making the execution's folder", fault) from fault
+        for number, source in enumerate(task.input_sources):
+            mounts.append(await self._bring(source, folder / work.INPUTS / str(number)))
+        bridged = work.network_of(task) == "bridge"
+        ports = self._ports.give(execution.id, task.network.ports, bridged=bridged) if task.network.ports else []
+        return work.work_of(
+            execution,
+            node_id=self._node_id,
+            folder=folder,
+            mounts=mounts,
+            ports=ports,
+            env=env,
+            allow_unenforced=self._allow_unenforced,
+        )
+
+    def done_with(self, execution_id: str) -> None:
+        self._ports.take_back(execution_id)
+
+    async def _bring(self, wanted: InputSource, into: Path) -> Mount:
+        source = self._plugins.source(wanted.source.type)
+        if isinstance(source, WantsBlob):
+            sha256 = source.wanted_blob(wanted.source.params)
+            if sha256 is not None:
+                await self._blobs.bring(sha256)
+        _emptied(into)
+        fetched = await source.fetch(wanted.source.params, into)
+        return Mount(fetched.path, wanted.target, fetched.read_only)
+
+    def _secret(self, secret: Secret) -> Mount:
+        path = self._secrets / (secret.ref or secret.name)
+        inside = self._secrets.resolve() in path.resolve().parents
+        if not inside or not path.is_file():
+            message = f"this node has no secret {secret.ref or secret.name}"
+            hint = f"its owner puts it in {self._secrets}"
+            raise ExecutionFailed(Reason("secret", message, hint, retryable=False))
+        return Mount(str(path.resolve()), secret.target)
+
+
+def _emptied(folder: Path) -> None:
+    """An empty folder, whatever a crash has left there."""
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as fault:
+        raise disk_failure("making room for an input", fault) from fault

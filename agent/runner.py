@@ -1,0 +1,254 @@
+"""Carries each execution from its order to its end: one task per execution, every step a committed row.
+
+Nothing here decides what is wanted: `start` and `stop` do. Cancelling a task (the agent stops) leaves
+the work alone; it is found again by `recovery.py`.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent.bidding.capacity import Ledger
+from agent.executors.base import Executor, ExitReport, Handle
+from agent.executors.processes import boot_id
+from agent.plugins import Plugins
+from agent.preparing import Preparation
+from agent.results import Publishing, elapsed, shown
+from agent.store.ledger import Executions
+from agent.store.records import Change, Execution
+from agent.verdict import cut_off_by_reboot, verdict
+from wire import clock
+from wire.failures import ExecutionFailed, Reason
+from wire.states import ExecutionState as E
+
+log = logging.getLogger(__name__)
+GRACE = 10.0
+"""Seconds that work has to end by itself when it is stopped."""
+QUICK = 0.05
+"""Seconds after which a step is worth a report of its own."""
+
+
+@dataclass
+class _Active:
+    """One execution that is being carried: its work once it is known, and how far things are."""
+
+    task: asyncio.Task[None] | None = None
+    stopping: Reason | None = None
+    handle: Handle | None = None
+    starting: bool = False
+    running: bool = False
+    ending: bool = False
+
+
+class Runner:
+    """Runs executions. `root` holds one folder per execution."""
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        executions: Executions,
+        ledger: Ledger,
+        plugins: Plugins,
+        preparation: Preparation,
+        publishing: Publishing,
+    ) -> None:
+        self._root, self._executions, self._ledger, self._plugins = root, executions, ledger, plugins
+        self._preparation, self._publishing = preparation, publishing
+        self._active: dict[str, _Active] = {}
+        self._helpers: set[asyncio.Task[None]] = set()
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
+
+    def folder(self, execution_id: str) -> Path:
+        return self._root / execution_id
+
+    def start(self, execution: Execution, handle: Handle | None = None) -> None:
+        """Carry an execution on from where its row says it is. Does nothing if that happens already.
+
+        `handle` is work that was found on the box though the row does not know it yet.
+        """
+        if execution.id not in self._active:
+            active = self._active[execution.id] = _Active()
+            active.task = asyncio.create_task(self._carry(active, execution, handle or execution.handle))
+
+    def stop(self, execution_id: str, reason: Reason) -> None:
+        """End an execution for `reason`. Idempotent; the first reason stays."""
+        active = self._active.get(execution_id)
+        if active is None or active.task is None or active.stopping is not None or active.ending:
+            return
+        active.stopping = reason
+        if active.running and active.handle is not None:
+            self._beside(self._end_work(execution_id, active.handle, reason))
+        else:
+            active.task.cancel()
+
+    async def close(self) -> None:
+        """Let go of everything; running work goes on."""
+        tasks = [active.task for active in self._active.values() if active.task] + list(self._helpers)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- one execution, from here to its end ------------------------------------------------------------
+
+    async def _carry(self, active: _Active, execution: Execution, handle: Handle | None) -> None:
+        try:
+            to, change = await self._live(active, execution, handle)
+        except ExecutionFailed as failure:
+            to, change = E.FAILED, Change(reason=failure.reason)
+        except asyncio.CancelledError:
+            if active.stopping is None:
+                raise
+            to, change = E.CANCELLED, Change(reason=active.stopping)
+        except Exception as error:
+            log.exception("%s failed for a fault of the agent", execution.id)
+            to, change = E.FAILED, Change(reason=Reason("agent-fault", f"a fault of the agent: {error!r}"[:500]))
+        active.ending = True
+        await self._executions.move(execution.id, to, change)
+        self._ledger.free_allocation(execution.id)
+        self._preparation.done_with(execution.id)
+        await self._clean_up(active, execution)
+        del self._active[execution.id]
+
+    async def _live(self, active: _Active, execution: Execution, handle: Handle | None) -> tuple[E, Change]:
+        success = execution.job.success_exit_codes
+        if execution.state is E.PUBLISHING:
+            code = execution.status.exit_code or 0
+            to, reason = verdict(ExitReport(exit_code=code), success)
+            return await self._publish(execution, to, Change(reason=reason, exit_code=code))
+        executor = self._plugins.executor(execution.job.task.engine.type)
+        boot, steps = execution.boot or boot_id(), dict[str, float]()
+        while True:
+            if handle is None:
+                handle, steps = await self._begin(active, execution, executor)
+                boot = boot_id()
+            report, change = await self._attend(active, execution, executor, handle, steps)
+            if not cut_off_by_reboot(report, boot, boot_id()):
+                break
+            await self._clear_for_another_try(execution, executor, handle)
+            handle = active.handle = None
+        to, reason = verdict(report, success)
+        change = msgspec.structs.replace(change, reason=reason)
+        return await self._publish(execution, to, change) if report.reason is None else (to, change)
+
+    async def _begin(
+        self, active: _Active, execution: Execution, executor: Executor
+    ) -> tuple[Handle, dict[str, float]]:
+        """Bring what the work needs, and start it."""
+        began = clock.monotonic()
+        preparing = asyncio.ensure_future(self._preparation.work(execution, self.folder(execution.id)))
+        try:
+            done, _ = await asyncio.wait({preparing}, timeout=QUICK)
+            if not done:
+                await self._executions.move(execution.id, E.PREPARING, expect={E.ACCEPTED})
+            work = await preparing
+        finally:
+            preparing.cancel()
+        steps = {"inputs": elapsed(began)}
+        began = clock.monotonic()
+        active.starting = True
+        handle = await executor.start(work)
+        active.starting = False
+        return handle, steps | {"start": elapsed(began)}
+
+    async def _attend(
+        self, active: _Active, execution: Execution, executor: Executor, handle: Handle, steps: dict[str, float]
+    ) -> tuple[ExitReport, Change]:
+        """Wait for the end of the work. The row with the handle is committed meanwhile: start is told only then."""
+        began = clock.monotonic()
+        active.handle, active.running = handle, True
+        telling = None
+        if self._executions.known[execution.id].state is not E.RUNNING:
+            said = Change(handle=handle, boot=boot_id(), steps=steps)
+            telling = self._beside(self._tell_running(execution.id, said))
+        report = await executor.wait(handle)
+        active.running = False
+        if telling is not None:
+            await telling
+        change = shown(self.folder(execution.id), report)
+        return report, msgspec.structs.replace(change, steps=report.steps | {"run": elapsed(began)})
+
+    async def _tell_running(self, execution_id: str, said: Change) -> None:
+        await self._executions.move(execution_id, E.RUNNING, said)
+
+    async def _clear_for_another_try(self, execution: Execution, executor: Executor, handle: Handle) -> None:
+        """The box restarted under the work: clear the ground for starting it again, if the order allows that."""
+        known = self._executions.known[execution.id]
+        retry = execution.job.retry
+        endless = execution.order.job_type in {"service", "daemon"}
+        if not endless and ("reboot" not in retry.on or known.status.attempts >= max(1, retry.attempts)):
+            message = f"the box restarted while the work ran (attempt {known.status.attempts})"
+            raise ExecutionFailed(Reason("reboot", message, "list reboot in Retry.On to run it again on the node"))
+        log.info("%s: the box restarted; running it again", execution.id)
+        await executor.remove(handle)
+        await asyncio.to_thread(shutil.rmtree, self.folder(execution.id), ignore_errors=True)
+        await self._executions.move(execution.id, E.PREPARING, expect={E.RUNNING})
+
+    async def _publish(self, execution: Execution, to: E, change: Change) -> tuple[E, Change]:
+        """Publish what there is. Only a result that counts is insisted on; it never fails for a lost link."""
+        if not execution.job.task.publisher.type:
+            return to, change
+        began = clock.monotonic()
+        folder, code = self.folder(execution.id), change.exit_code or 0
+        publishing = asyncio.ensure_future(self._publishing.publish(execution, folder, code, insist=to is E.COMPLETED))
+        try:
+            done, _ = await asyncio.wait({publishing}, timeout=QUICK)
+            if not done:
+                said = msgspec.structs.replace(change, reason=None)
+                await self._executions.move(execution.id, E.PUBLISHING, said, expect={E.RUNNING})
+            result = await publishing
+        except ExecutionFailed as failure:
+            log.warning("%s: the result could not be published: %s", execution.id, failure.message)
+            reason = failure.reason if to is E.COMPLETED else change.reason
+            return E.FAILED, msgspec.structs.replace(change, reason=reason)
+        finally:
+            publishing.cancel()
+        steps = change.steps | {"publish": elapsed(began)}
+        return to, msgspec.structs.replace(change, result=result, steps=steps)
+
+    # --- ends -------------------------------------------------------------------------------------------
+
+    async def _end_work(self, execution_id: str, handle: Handle, reason: Reason) -> None:
+        """Stop work; an executor that is away for a moment is asked again until the work has ended."""
+        pause = 0.5
+        while (active := self._active.get(execution_id)) is not None and active.running:
+            try:
+                await self._executor_of(handle).stop(handle, GRACE, reason)
+                return
+            except ExecutionFailed as failure:
+                log.warning("%s could not be stopped yet: %s", execution_id, failure.message)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 30.0)
+
+    async def _clean_up(self, active: _Active, execution: Execution) -> None:
+        """Forget the ended work outside its folder. What fails here is done at the next start of the agent."""
+        handles = [active.handle] if active.handle is not None else []
+        try:
+            if active.starting:
+                # The start was cut off: it may have left work all the same.
+                executor = self._plugins.executor(execution.job.task.engine.type)
+                handles = [handle for handle in await executor.found() if handle.execution_id == execution.id]
+                for handle in handles:
+                    await executor.stop(handle, 0.0, active.stopping or Reason("cancelled", "the start was cut off"))
+            for handle in handles:
+                await self._executor_of(handle).remove(handle)
+        except ExecutionFailed as failure:
+            log.warning("%s: cleaning up is left for later: %s", execution.id, failure.message)
+
+    def _executor_of(self, handle: Handle) -> Executor:
+        return self._plugins.executor(handle.executor)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._helpers.add(task)
+        task.add_done_callback(self._helpers.discard)
+        return task
