@@ -1,0 +1,148 @@
+"""The outbox: important lanes first, sent once while the link holds, again after a new one, until acknowledged."""
+
+import asyncio
+import contextlib
+
+import msgspec
+import pytest
+
+from wire.failures import Unavailable
+from wire.messages import Row
+from wire.outbox import Outbox
+
+
+class Lanes:
+    """Rows in memory behind the protocol that stores implement."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Row]] = {"status": [], "event": []}
+
+    def add(self, lane: str, count: int = 1, size: int = 10) -> None:
+        for _ in range(count):
+            number = len(self.rows[lane]) + 1
+            self.rows[lane].append(Row(number, msgspec.Raw(b'"' + b"x" * size + b'"')))
+
+    async def pending(self, lane: str, after: int, *, rows: int, size: int) -> list[Row]:
+        taken: list[Row] = []
+        for row in self.rows[lane][after:]:
+            if taken and (len(taken) >= rows or sum(len(bytes(r.body)) for r in taken) + len(bytes(row.body)) > size):
+                break
+            taken.append(row)
+        return taken
+
+
+class Wire:
+    """Notes what was sent; raises while `broken`."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, list[int]]] = []
+        self.broken = False
+        self.happened = asyncio.Event()
+
+    async def send(self, lane: str, rows: list[Row]) -> None:
+        self.happened.set()
+        if self.broken:
+            raise Unavailable("down")
+        self.sent.append((lane, [row.o for row in rows]))
+
+    async def reach(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.sent) < count:
+                self.happened.clear()
+                await self.happened.wait()
+
+
+@pytest.fixture
+async def parts():
+    lanes, wire, connected = Lanes(), Wire(), asyncio.Event()
+    outbox = Outbox(lanes, wire.send, ["status", "event"])
+    task = asyncio.create_task(outbox.run(connected))
+    yield lanes, wire, outbox, connected
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_nothing_is_sent_before_the_link_is_up_and_status_goes_before_events(parts):
+    lanes, wire, outbox, connected = parts
+    lanes.add("event", 2)
+    lanes.add("status", 3)
+    outbox.wake()
+    await asyncio.sleep(0)
+    assert wire.sent == []
+    connected.set()
+    await wire.reach(2)
+    assert wire.sent == [("status", [1, 2, 3]), ("event", [1, 2])]
+
+
+async def test_rows_are_sent_once_while_the_link_holds(parts):
+    lanes, wire, outbox, connected = parts
+    connected.set()
+    lanes.add("status")
+    outbox.wake()
+    await wire.reach(1)
+    lanes.add("status")
+    outbox.wake()
+    await wire.reach(2)
+    assert wire.sent == [("status", [1]), ("status", [2])]
+
+
+async def test_after_a_reconnect_everything_unacknowledged_is_sent_again(parts):
+    lanes, wire, outbox, connected = parts
+    connected.set()
+    lanes.add("status", 3)
+    outbox.wake()
+    await wire.reach(1)
+    outbox.acked({"status": 2})
+    outbox.reconnected()
+    await wire.reach(2)
+    assert wire.sent[1] == ("status", [3])
+
+
+async def test_a_hub_that_lost_rows_gets_them_again(parts):
+    lanes, wire, outbox, connected = parts
+    connected.set()
+    lanes.add("status", 3)
+    outbox.wake()
+    await wire.reach(1)
+    outbox.acked({"status": 3})
+    outbox.acked({"status": 1}, rewind=True)
+    await wire.reach(2)
+    assert wire.sent[1] == ("status", [2, 3])
+
+
+async def test_an_old_acknowledgement_takes_nothing_back(parts):
+    lanes, wire, outbox, connected = parts
+    connected.set()
+    lanes.add("status", 3)
+    outbox.wake()
+    await wire.reach(1)
+    outbox.acked({"status": 3})
+    outbox.acked({"status": 1})
+    outbox.reconnected()
+    lanes.add("status")
+    outbox.wake()
+    await wire.reach(2)
+    assert wire.sent[1] == ("status", [4])
+
+
+async def test_batches_stay_below_the_cap_of_a_message(parts):
+    lanes, wire, outbox, connected = parts
+    lanes.add("status", 8, size=10_000)
+    connected.set()
+    outbox.wake()
+    await wire.reach(3)
+    assert [len(numbers) for _, numbers in wire.sent] == [3, 3, 2]
+
+
+async def test_a_failed_send_is_tried_again(parts):
+    lanes, wire, outbox, connected = parts
+    wire.broken = True
+    lanes.add("status")
+    connected.set()
+    outbox.wake()
+    await wire.happened.wait()
+    wire.broken = False
+    outbox.wake()
+    await wire.reach(1)
+    assert wire.sent == [("status", [1])]
