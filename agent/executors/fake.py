@@ -102,10 +102,10 @@ class FakeExecutor:
         self._event(handle.execution_id).set()
 
     async def found(self) -> list[Handle]:
-        if not self.root.is_dir():  # noqa: ASYNC240 a fake's few folders
+        if not self.root.is_dir():
             return []
         handles: list[Handle] = []
-        for path in sorted(self.root.iterdir()):  # noqa: ASYNC240
+        for path in sorted(self.root.iterdir()):
             started = RunFolder(path).started()
             if started is not None and started.executor == self.name:
                 handles.append(Handle(self.name, started.execution_id, str(path)))

@@ -102,9 +102,7 @@ class WarmParent:
         line = msgspec.json.encode(orders) + b"\n"
         if len(line) > LINE_CAP:
             message = f"the order has {len(line)} bytes, more than the {LINE_CAP} that are allowed"
-            raise ExecutionFailed(
-                Reason("start-failed", message, "pass long texts as an input file", retryable=False)
-            )
+            raise ExecutionFailed(Reason("start-failed", message, "pass long texts as an input file", retryable=False))
         for _ in range(2):
             with contextlib.suppress(ParentGoneError):
                 return await (await self._alive()).ask(orders, line)

@@ -11,6 +11,7 @@ import wasmtime
 from agent.executors.wasm_orders import MODULE_CAP, ModuleFile
 from agent.executors.wasm_spec import installed_version, refusal
 from agent.workers.wasm_compile import compile_apart
+from agent.workers.wasm_guest import wasi_linker
 from wire.failures import ExecutionFailed
 
 SETTINGS = {
@@ -47,6 +48,7 @@ class ModuleCache:
         folder.chmod(0o700)
         self.folder = folder
         self.engine = engine
+        self.linker = wasi_linker(engine)
         self._digests: OrderedDict[tuple[int, ...], str] = OrderedDict()
         self._modules: OrderedDict[str, wasmtime.Module] = OrderedDict()
 

@@ -35,28 +35,50 @@ class Ended:
     reason: Reason | None = None
 
 
+def wasi_linker(engine: wasmtime.Engine) -> wasmtime.Linker:
+    """Made once, before forking: it holds for every store."""
+    linker = wasmtime.Linker(engine)
+    linker.define_wasi()
+    linker.allow_shadowing = True
+    exit_type = wasmtime.FuncType([wasmtime.ValType.i32()], [])
+    linker.define_func("wasi_snapshot_preview1", "proc_exit", exit_type, _proc_exit)
+    linker.allow_shadowing = False
+    return linker
+
+
+class GuestExit(Exception):
+    """The guest called proc_exit."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code if 0 <= code <= 255 else 255
+
+
+def _proc_exit(code: int) -> None:
+    """In place of wasmtime's own, which takes codes above 125 for errors and wants an exported memory."""
+    raise GuestExit(code)
+
+
 def run_guest(
     orders: Orders,
     modules: list[wasmtime.Module],
-    engine: wasmtime.Engine,
+    linker: wasmtime.Linker,
     out: CappedStream,
     err: CappedStream,
     steps: dict[str, float],
 ) -> Ended:
     begun = monotonic()
-    store = wasmtime.Store(engine)
-    store.set_limits(
-        memory_size=orders.memory, table_elements=_TABLE_ELEMENTS, instances=32, tables=128, memories=32
-    )
+    store = wasmtime.Store(linker.engine)
+    store.set_limits(memory_size=orders.memory, table_elements=_TABLE_ELEMENTS, instances=32, tables=128, memories=32)
     store.set_wasi(_wasi(orders, out, err))
     guest = _Guest(store, orders)
     linked = monotonic()
     try:
-        entry = guest.link(engine, modules)
+        entry = guest.link(linker, modules)
         steps["instantiate"] = (monotonic() - begun) * 1000
         linked = monotonic()
         entry(store)
-    except wasmtime.ExitTrap as error:
+    except GuestExit as error:
         return Ended(error.code)
     except wasmtime.Trap as error:
         return guest.trapped(error)
@@ -75,9 +97,7 @@ class _Guest:
         self._orders = orders
         self._instance: wasmtime.Instance | None = None
 
-    def link(self, engine: wasmtime.Engine, modules: list[wasmtime.Module]) -> wasmtime.Func:
-        linker = wasmtime.Linker(engine)
-        linker.define_wasi()
+    def link(self, linker: wasmtime.Linker, modules: list[wasmtime.Module]) -> wasmtime.Func:
         for file, module in zip(self._orders.modules[:-1], modules[:-1], strict=True):
             instance = linker.instantiate(self._store, module)
             initialize = instance.exports(self._store).get("_initialize")
@@ -123,8 +143,7 @@ class _Guest:
             return False
         memory = self._instance.exports(self._store).get("memory")
         return (
-            isinstance(memory, wasmtime.Memory)
-            and memory.data_len(self._store) >= self._orders.memory * _NEARLY_FULL
+            isinstance(memory, wasmtime.Memory) and memory.data_len(self._store) >= self._orders.memory * _NEARLY_FULL
         )
 
     def _out_of_memory(self) -> Reason:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import resource
 import signal
+from contextlib import suppress
 from typing import NoReturn
 
 import msgspec
@@ -65,10 +66,8 @@ def _claim(orders: Orders, folder: RunFolder, started: float) -> bool:
     if won:  # held until this process ends, however it ends
         lock = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
+    with suppress(BrokenPipeError):  # the core is gone; it finds this work when it comes back
         os.write(1, msgspec.json.encode(answer) + b"\n")
-    except BrokenPipeError:
-        pass  # the core is gone; it finds this work when it comes back
     return won
 
 
@@ -94,7 +93,7 @@ class Execution:
         try:
             ready = self._load(modules, cache)
             _limit(self.orders)
-            ended = run_guest(self.orders, ready, cache.engine, self.out, self.err, self.steps)
+            ended = run_guest(self.orders, ready, cache.linker, self.out, self.err, self.steps)
         except ExecutionFailed as error:
             ended = Ended(reason=error.reason)
         except Exception as error:  # noqa: BLE001 whatever it is, the report must say it
@@ -165,12 +164,10 @@ def _leave_the_parent() -> None:
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-    try:  # when the box runs out of memory the kernel takes the work, not the agent
+    with suppress(OSError):  # when the box runs out of memory the kernel takes the work, not the agent
         score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(score, b"500")
         os.close(score)
-    except OSError:
-        pass
 
 
 def _limit(orders: Orders) -> None:

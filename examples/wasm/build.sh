@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds summary.wasm from summary.c. Debian: apt-get install clang lld wasi-libc libclang-rt-dev-wasm32
+# Builds summary.wasm from summary.c. Debian: apt-get install clang lld wasi-libc libclang-rt-14-dev-wasm32
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 exec "${CLANG:-clang}" --target=wasm32-wasi -O2 -Wall -Wextra -Werror -Wl,--strip-all \

@@ -45,7 +45,8 @@ class Program:
         if times == 1:
             return self.step(write)
         return self.step(
-            f"(global.set $n (i32.const {times})) (loop $l {write} (global.set $n (i32.sub (global.get $n) (i32.const 1)))"
+            f"(global.set $n (i32.const {times})) (loop $l {write}"
+            " (global.set $n (i32.sub (global.get $n) (i32.const 1)))"
             " (br_if $l (global.get $n)))"
         )
 
