@@ -1,0 +1,100 @@
+"""`tender node …`: the boxes of the fleet."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tui import screen, views
+from tui.cli.grouped import grouped
+from tui.cli.options import Hub, NodeName, Shown
+from tui.client import NODES
+from tui.screen import Output
+
+app = typer.Typer(no_args_is_help=True, help="The boxes of the fleet: list, approve, reject, invite.")
+Message = Annotated[str, typer.Option("-m", "--message", help="Why; kept with the node.")]
+
+
+@app.command("list")
+@grouped
+def list_nodes(
+    hub: Hub,
+    shown: Shown,
+    labels: Annotated[list[str] | None, typer.Option("-l", "--labels", help="k=v.")] = None,
+    filter_approval: Annotated[str, typer.Option(help="pending, approved or rejected.")] = "",
+    filter_status: Annotated[str, typer.Option(help="connected or disconnected.")] = "",
+    order_by: Annotated[str, typer.Option(help="id, available_cpu, available_memory, available_disk.")] = "",
+    order_reversed: Annotated[bool, typer.Option("--order-reversed")] = False,
+) -> None:
+    """List nodes with what they have free."""
+    asked = {
+        "labels": labels,
+        "filter-approval": filter_approval,
+        "filter-status": filter_status,
+        "order_by": order_by,
+        "reverse": "true" if order_reversed else "",
+    }
+    with hub.client() as client:
+        reply = client.get(NODES, asked)
+    if shown.output is Output.TABLE:
+        views.nodes(reply.get("Nodes") or [], hide_header=shown.hide_header)
+    else:
+        screen.data(reply, shown.output)
+
+
+@app.command()
+@grouped
+def describe(
+    node: NodeName, hub: Hub, output: Annotated[Output, typer.Option(help="How to print it.")] = Output.YAML
+) -> None:
+    """Everything that is known of a node."""
+    with hub.client() as client:
+        screen.data(client.get(f"{NODES}/{node}")["Node"], Output.YAML if output is Output.TABLE else output)
+
+
+def _decide(hub: Hub, node: str, action: str, message: str) -> None:
+    with hub.client() as client:
+        reply: dict[str, Any] = client.put(f"{NODES}/{node}", {"Action": action, "Message": message})
+    if reply.get("Error"):
+        screen.note(f"error: {reply['Error']}")
+        raise typer.Exit(1)
+    screen.say(f"{node}: {action} done")
+
+
+@app.command()
+@grouped
+def approve(node: NodeName, hub: Hub, message: Message = "") -> None:
+    """Let a node take part."""
+    _decide(hub, node, "approve", message)
+
+
+@app.command()
+@grouped
+def reject(node: NodeName, hub: Hub, message: Message = "") -> None:
+    """Keep a node out."""
+    _decide(hub, node, "reject", message)
+
+
+@app.command()
+@grouped
+def delete(node: NodeName, hub: Hub, message: Message = "") -> None:
+    """Forget a node."""
+    _decide(hub, node, "delete", message)
+
+
+@app.command()
+@grouped
+def token(
+    hub: Hub,
+    life: Annotated[
+        int, typer.Option(help="Seconds for which it can be used, at most a day.", min=1, max=86400)
+    ] = 3600,
+    approve: Annotated[bool, typer.Option("--approve", help="The node that uses it needs no approval.")] = False,
+    output: Annotated[Output, typer.Option(help="How to print it.")] = Output.TABLE,
+) -> None:
+    """Make a token with which one box can join."""
+    with hub.client() as client:
+        reply = client.post(f"{NODES}/token", {"Life": life, **({"Approve": True} if approve else {})})
+    if output is Output.TABLE:
+        screen.say(str(reply["Token"]))
+    else:
+        screen.data(reply, output)

@@ -1,0 +1,95 @@
+"""Options that many commands share, and the client that talks to the hub they name."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+from typer import Argument, Option
+
+from tui.client import HubClient, hub_url
+from tui.screen import Output
+
+JobName = Annotated[str, Argument(metavar="JOB", help="Id, unique beginning of an id, or name.")]
+NodeName = Annotated[str, Argument(metavar="NODE", help="Id, unique beginning of an id, or name.")]
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Which hub is asked."""
+
+    api_host: Annotated[str, Option(help="Host or URL of the hub.", show_default=False)] = ""
+    api_port: Annotated[int, Option(help="Port of the hub.", min=0, max=65535, show_default=False)] = 0
+
+    def client(self, timeout: float = 30) -> HubClient:
+        """A client with the key from TENDER_API_KEY, if there is one."""
+        key = os.environ.get("TENDER_API_KEY") or os.environ.get("BACALHAU_API_KEY") or ""
+        return HubClient(hub_url(self.api_host, self.api_port), key=key, timeout=timeout)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How the answer is printed."""
+
+    output: Annotated[Output, Option(help="How to print the answer.")] = Output.TABLE
+    hide_header: Annotated[bool, Option("--hide-header", help="Leave the headings out.")] = False
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where names are looked up."""
+
+    namespace: Annotated[str, Option(help="Where the job's name is looked up.")] = "default"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What happens after a job was submitted."""
+
+    wait: Annotated[bool, Option("--wait/--no-wait", help="Wait for the job's end.")] = True
+    wait_timeout_secs: Annotated[float, Option(help="Wait no longer than this.", min=0)] = 600
+    follow: Annotated[bool, Option("-f", "--follow", help="Print the program's output when it ended.")] = False
+    id_only: Annotated[bool, Option("--id-only", help="Print the job's id and nothing else.")] = False
+    dry_run: Annotated[bool, Option("--dry-run", help="Print the job as it would be stored, and stop.")] = False
+
+
+@dataclass(frozen=True)
+class TaskFlags:
+    """The job, as far as flags can say it; the same for all engines."""
+
+    name: Annotated[str, Option(help="The job's name; the same name again makes a new version.")] = ""
+    namespace: Annotated[str, Option(help="The job's namespace.")] = "default"
+    priority: Annotated[int, Option(help="Higher comes first.")] = 0
+    count: Annotated[int, Option("--count", "--concurrency", help="How many slots to fill.", min=0)] = 1
+    target: Annotated[str, Option(help="any: by auction; all: every matching node.")] = "any"
+    labels: Annotated[list[str] | None, Option("-l", "--labels", help="NAME=VALUE of the job.")] = None
+    constraints: Annotated[
+        list[str] | None,
+        Option("-s", "--constraints", "--selector", help='On labels of nodes: a=b, c>5, "d in (e, f)".'),
+    ] = None
+    task_name: Annotated[str, Option(help="The task's name.")] = "main"
+    env: Annotated[list[str] | None, Option("-e", "--env", help="NAME=VALUE for the program.")] = None
+    inputs: Annotated[list[str] | None, Option("-i", "--input", help="FILE or URL; ,dst=/PATH says where.")] = None
+    output: Annotated[
+        list[str] | None,
+        Option("-o", "--output", help="NAME:/PATH of a folder to keep. Or how to print: table, json, yaml."),
+    ] = None
+    publisher: Annotated[str, Option("-p", "--publisher", help="Where results go: local, hub, s3://BUCKET/KEY.")] = ""
+    cpu: Annotated[str, Option(help="Like 0.5 or 500m.")] = ""
+    memory: Annotated[str, Option(help="Like 512Mb.")] = ""
+    disk: Annotated[str, Option(help="Like 1Gb.")] = ""
+    gpu: Annotated[str, Option(help="How many.")] = ""
+    network: Annotated[str, Option(help="none, host, bridge or http.")] = ""
+    domain: Annotated[list[str] | None, Option(help="Domain that the program may reach.")] = None
+    timeout: Annotated[int, Option(help="Seconds for the whole job.", min=0)] = 0
+    queue_timeout: Annotated[int, Option(help="Seconds to wait for a node.", min=0)] = 0
+
+    @property
+    def shown(self) -> Output:
+        """How to print; `-o` means folders here as in Bacalhau, so the three words are told apart from NAME:/PATH."""
+        words = [word for word in self.output or [] if word in set(Output)]
+        return Output(words[-1]) if words else Output.TABLE
+
+    @property
+    def folders(self) -> list[str]:
+        """What `-o` says about folders to keep."""
+        return [word for word in self.output or [] if word not in set(Output)]

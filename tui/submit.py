@@ -1,0 +1,81 @@
+"""Submits a job and stays with it as the flags say: the same for job files, WASM programs and containers."""
+
+import sys
+from typing import Any
+
+from tui import screen, views
+from tui.cli.options import Hub, Run
+from tui.client import JOBS, HubClient
+from tui.follow import Ended, follow, require_success
+from tui.screen import Output
+from wire.job_parse import parse_job
+from wire.job_wire import to_wire
+
+
+def run_job(document: dict[str, Any], hub: Hub, run: Run, output: Output, *, force: bool = False) -> None:
+    """Check, submit, follow, print. Raises TenderError; JobFailed when the job did not complete."""
+    parsed = parse_job(document)
+    quiet = run.id_only or output is not Output.TABLE
+    for warning in parsed.warnings:
+        screen.note(f"warning: {warning}")
+    if run.dry_run:
+        shown = to_wire(parsed.job)
+        screen.data(shown, Output.YAML if output is Output.TABLE else output)
+        return
+    with hub.client() as client:
+        answer = client.put(JOBS, {"Job": document, "Force": force})
+        job_id = str(answer["JobID"])
+        for warning in answer.get("Warnings") or []:
+            if warning not in parsed.warnings:
+                screen.note(f"warning: {warning}")
+        if run.id_only:
+            screen.say(job_id)
+        elif output is Output.TABLE:
+            screen.say(f"Job {job_id} submitted")
+        if run.wait and not (run.id_only and not run.follow):
+            _stay(client, job_id, run, output, quiet=quiet)
+        elif output is not Output.TABLE and not run.id_only:
+            screen.data(answer, output)
+        elif not run.id_only:
+            screen.say(f"Follow it: tender job describe {job_id}")
+
+
+def _stay(client: HubClient, job_id: str, run: Run, output: Output, *, quiet: bool) -> None:
+    def on_event(event: dict[str, Any]) -> None:
+        if not quiet:
+            screen.say(views.event_line(event))
+
+    def on_away(why: str) -> None:
+        screen.note(f"{why}; the job goes on, asking again")
+
+    ended = follow(client, job_id, seconds=run.wait_timeout_secs, on_event=on_event, on_away=on_away)
+    if run.follow:
+        print_output(ended)
+    if output is not Output.TABLE:
+        screen.data({"Job": ended.job, "Executions": {"Items": ended.executions}}, output)
+    elif not quiet:
+        _next_steps(ended)
+    require_success(ended)
+
+
+def print_output(ended: Ended) -> None:
+    """What the programs wrote, as far as it came with their status; a terminal gets it without control characters."""
+    for execution in ended.executions:
+        output = execution.get("RunOutput") or {}
+        for name, stream in (("Stdout", sys.stdout), ("stderr", sys.stderr)):
+            text = str(output.get(name) or "")
+            stream.write(screen.clean(text) if stream.isatty() else text)
+            if text and not text.endswith("\n"):
+                stream.write("\n")
+            stream.flush()
+        if output.get("StdoutTruncated") or output.get("StderrTruncated"):
+            screen.note(f"the output is longer; all of it: tender job get {execution.get('JobID', '')}")
+
+
+def _next_steps(ended: Ended) -> None:
+    job_id = ended.job.get("ID", "")
+    screen.say(f"\nJob {ended.state.lower()}. Look closer:")
+    screen.say(f"  tender job describe {job_id}")
+    screen.say(f"  tender why {job_id}")
+    if ended.state == "Completed":
+        screen.say(f"  tender job get {job_id}")
