@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOCALITIES = ("anywhere", "local")
 ON_ERROR = ("decline", "accept")
 PROFILE_NAMES = ("lan", "default", "metered")
-MAX_LABELS = 64
+MAX_LABELS = 32
 MAX_HOOKS = 16
 _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", re.ASCII)
 _HOOK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}", re.ASCII)

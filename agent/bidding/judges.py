@@ -128,7 +128,7 @@ def variables_may_be_had(facts: Facts, rules: Rules) -> list[Reason]:
     for value in facts.job.job.task.env.values():
         if not value.startswith(FORWARD):
             continue
-        name = value.removeprefix(FORWARD).strip()
+        name = value.removeprefix(FORWARD)
         if not any(_glob(glob).fullmatch(name) for glob in rules.env_allow):
             hint = f'the owner can allow it: [env] allow = ["{_plain(name)}"]'
             message = f"this node does not give its variable {_plain(name)} to jobs"

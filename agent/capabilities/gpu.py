@@ -1,0 +1,98 @@
+"""Facts about GPUs, from the vendors' own tools where they are on the PATH; each has a deadline and a cap."""
+
+import asyncio
+import csv
+import os
+import re
+import shutil
+from collections.abc import Callable
+from typing import cast
+
+from msgspec import Struct
+
+from agent.spawn import run_capped
+from wire.failures import TenderError
+from wire.strict_json import read_json
+
+DEADLINE = 10.0
+CAP = 256 * 1024
+MAX_GPUS = 64
+
+
+class Gpu(Struct, frozen=True):
+    """One device; `memory` in bytes, 0 if the tool does not tell."""
+
+    vendor: str
+    name: str
+    index: int
+    memory: int = 0
+
+
+async def look() -> list[Gpu]:
+    """All devices of all vendors. A tool that is absent, hangs or babbles counts as no device."""
+    found = await asyncio.gather(*(_ask(argv, parse) for argv, parse in TOOLS))
+    return [gpu for one in found for gpu in one][:MAX_GPUS]
+
+
+async def _ask(argv: tuple[str, ...], parse: Callable[[str], list[Gpu]]) -> list[Gpu]:
+    tool = shutil.which(argv[0])
+    if tool is None:
+        return []
+    env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    ran = await run_capped((tool, *argv[1:]), env=env, seconds=DEADLINE, cap=CAP)
+    return parse(ran.stdout.decode(errors="replace")) if ran.fault is None and ran.exit_code == 0 else []
+
+
+def parse_nvidia(text: str) -> list[Gpu]:
+    """`0, Tesla T4, 15360` a line, memory in MiB."""
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
+    return [
+        Gpu("NVIDIA", row[1][:80], int(row[0]), _number(row[2]) * 1024 * 1024)
+        for row in rows
+        if len(row) >= 3 and row[0].isdigit()
+    ]
+
+
+def parse_rocm(text: str) -> list[Gpu]:
+    """An object `card0`, `card1` … with names that vary between releases, memory in bytes."""
+    gpus: list[Gpu] = []
+    for card, facts in _object(text).items():
+        number = re.fullmatch(r"card(\d{1,3})", card)
+        if not number or not isinstance(facts, dict):
+            continue
+        known = {key.lower(): str(value) for key, value in cast(dict[str, object], facts).items()}
+        name = known.get("card series") or known.get("card model") or "AMD GPU"
+        gpus.append(Gpu("AMD/ATI", name[:80], int(number[1]), _number(known.get("vram total memory (b)", ""))))
+    return gpus
+
+
+def parse_intel(text: str) -> list[Gpu]:
+    """`device_list` with `device_id` and `device_name`; its memory needs another call that we do not make."""
+    devices = _object(text).get("device_list")
+    gpus: list[Gpu] = []
+    for facts in cast(list[object], devices) if isinstance(devices, list) else []:
+        known = cast(dict[str, object], facts) if isinstance(facts, dict) else {}
+        index = known.get("device_id")
+        if isinstance(index, int):
+            name = str(known.get("device_name", "Intel GPU"))[:80]
+            gpus.append(Gpu("Intel", name, index, _number(str(known.get("memory_physical_size_byte", "")))))
+    return gpus
+
+
+TOOLS: tuple[tuple[tuple[str, ...], Callable[[str], list[Gpu]]], ...] = (
+    (("nvidia-smi", "--query-gpu=index,gpu_name,memory.total", "--format=csv,noheader,nounits"), parse_nvidia),
+    (("rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json"), parse_rocm),
+    (("xpu-smi", "discovery", "--json"), parse_intel),
+)
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        value = read_json(text.encode(), max_bytes=CAP)
+    except TenderError:
+        return {}
+    return cast(dict[str, object], value) if isinstance(value, dict) else {}
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

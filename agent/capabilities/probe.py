@@ -1,0 +1,109 @@
+"""Puts all facts together into what the node publishes, and tells whether anything has changed."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from agent.capabilities import cgroup, engines, gpu, host
+from agent.capabilities.labels import labels
+from agent.config import AgentConfig
+from agent.executors.base import EngineFacts, Executor
+from agent.limits import Capacity, resolve
+from wire.messages import Capabilities
+from wire.quantities import format_cpu, format_size
+
+
+class Probe:
+    """Looks at the box.
+
+    What the box has is looked up once, at start: free disk shrinks by the work itself, and a capacity that
+    followed it would count that work twice. Engines are asked each time.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        executors: Mapping[str, Executor],
+        *,
+        inputs: frozenset[str] = frozenset(),
+        publishers: frozenset[str] = frozenset(),
+        version: str = "",
+    ) -> None:
+        self._config, self._executors, self._version = config, executors, version
+        self._inputs, self._publishers = inputs, publishers
+        self._host: host.HostFacts | None = None
+        self._gpus: list[gpu.Gpu] = []
+        self.engines: dict[str, EngineFacts] = {}
+
+    async def start(self) -> Capacity:
+        """Detect the hardware and resolve the owner's limits. Raises InvalidRequest for impossible ones."""
+        self._host = host.look(Path(self._config.data_dir))
+        self._gpus = await gpu.look()
+        return self.capacity
+
+    @property
+    def host(self) -> host.HostFacts:
+        if self._host is None:
+            raise RuntimeError("the probe has not been started")
+        return self._host
+
+    @property
+    def capacity(self) -> Capacity:
+        return resolve(self._config.limits, self.host.resources(len(self._gpus)))
+
+    @property
+    def name(self) -> str:
+        return self._config.name or self.host.hostname
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return labels(self.host, self._gpus, self.name, self._config.labels)
+
+    async def collect(self, ep: int = 0) -> Capabilities:
+        """All that the node says of itself, now."""
+        self.engines = await engines.look(self._executors, self._config.engines.disabled)
+        capacity = self.capacity
+        return Capabilities(
+            ep=ep,
+            name=self.name,
+            agent=self._version,
+            engines=engines.usable(self.engines),
+            unavailable=engines.unusable(self.engines),
+            inputs=sorted(self._inputs - {name.lower() for name in self._config.inputs.disabled}),
+            publishers=sorted(self._publishers - {name.lower() for name in self._config.publishers.disabled}),
+            labels=self.labels,
+            hooks=[hook.name for hook in self._config.bidding.hooks],
+            total=capacity.total,
+            per_job=capacity.per_job,
+            hardware=self._hardware(),
+        )
+
+    def _hardware(self) -> dict[str, str]:
+        here, groups = self.host, cgroup.look()
+        known = {
+            "cpu": format_cpu(here.cpu),
+            "model": here.model,
+            "memory": format_size(here.memory),
+            "disk": format_size(here.disk),
+            "kernel": here.kernel,
+            "arch": here.arch,
+            "cgroup": groups.version,
+            "controllers": " ".join(groups.controllers),
+        }
+        for number, one in enumerate(self._gpus[:8]):
+            known[f"gpu{number}"] = f"{one.vendor} {one.name} {format_size(one.memory)}"
+        return {key: value for key, value in known.items() if value}
+
+
+def fingerprint(capabilities: Capabilities) -> str:
+    """A short hash of everything but the epoch; goes into `state` so that the hub sees whether it is up to date."""
+    body = msgspec.json.encode(msgspec.structs.replace(capabilities, ep=0), order="sorted")
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
+def changed(before: Capabilities | None, after: Capabilities) -> list[str]:
+    """The names of the fields that differ; empty means that nothing needs to be said."""
+    names = [one for one in after.__struct_fields__ if one != "ep"]
+    return [one for one in names if before is None or getattr(before, one) != getattr(after, one)]
