@@ -9,8 +9,6 @@ import ssl
 from pathlib import Path
 
 import msgspec
-import uvicorn
-from litestar import Litestar
 
 from hub.api.routes import make_api
 from hub.blobs import Blobs
@@ -27,6 +25,7 @@ from hub.parts import Hub
 from hub.pki import Pki
 from hub.registry import Registry
 from hub.results import Fetches, Results
+from hub.server import ApiServer
 from hub.store import fleet
 from hub.store import jobs as store
 from hub.store.schema import migrate
@@ -64,7 +63,7 @@ async def serve(config: HubConfig) -> None:
 
 
 def _check_listening(config: HubConfig) -> None:
-    if config.api_host not in {"127.0.0.1", "::1", "localhost"} and not config.allow_open:
+    if not config.loopback and not config.allow_open:
         raise InvalidRequest(
             f"the API would listen on {config.api_host} without users",
             hint="put it behind a proxy that authenticates and say --allow-open, or listen on 127.0.0.1",
@@ -75,12 +74,13 @@ async def _serve(config: HubConfig, database: Database, stack: contextlib.AsyncE
     pki = Pki(config.data_dir / "pki")
     topics = Topics(config.root)
     brokers, tls = await _broker(config, pki, topics, stack)
-    server = _Server(config)
-    url = config.public_url or f"http://{config.api_host}:{server.port}"
+    credentials = None if config.loopback else pki.server("api", [config.api_host, *config.advertise])
+    server = ApiServer(config, credentials)
+    url = config.public_url or server.url
     hub = await _build(config, database, pki, topics, brokers, url)
     link = Link(
         Options(
-            hosts=[_host_port(broker) for broker in brokers[:1]],
+            hosts=[_host_port(broker) for broker in brokers],
             client_id=config.hub_id,
             tls=tls,
             filters=topics.hub_filters(config.hub_id),
@@ -202,43 +202,7 @@ _ENDED = {
 }
 
 
-class _Server:
-    """uvicorn on a socket that is bound before the hub is built, so that its port is known to all."""
-
-    def __init__(self, config: HubConfig) -> None:
-        self._config = uvicorn.Config(
-            app=None,  # pyright: ignore[reportArgumentType]  the app needs the port; it is set before serving
-            host=config.api_host,
-            port=config.api_port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=3,
-            limit_concurrency=1000,
-            h11_max_incomplete_event_size=64 * 1024,
-            ws="none",
-        )
-        self._socket = self._config.bind_socket()
-        self.port: int = self._socket.getsockname()[1]
-        self._server: uvicorn.Server | None = None
-
-    async def serve(self, app: Litestar) -> None:
-        self._config.app = app
-        self._server = uvicorn.Server(self._config)
-        self._server.install_signal_handlers = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
-        with contextlib.suppress(asyncio.CancelledError):
-            self._config.load()
-            self._server.lifespan = self._config.lifespan_class(self._config)
-            await self._server.startup(sockets=[self._socket])
-            await self._server.main_loop()
-            await self._server.shutdown(sockets=[self._socket])
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.should_exit = True
-
-
-async def _run(hub: Hub, link: Link, server: _Server) -> None:
+async def _run(hub: Hub, link: Link, server: ApiServer) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

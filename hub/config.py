@@ -30,6 +30,11 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ""
 
     @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the API. Elsewhere it speaks TLS with a certificate of the fleet's CA."""
+        return self.api_host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
     def managed(self) -> bool:
         """Whether the hub runs its own broker."""
         return not self.brokers
