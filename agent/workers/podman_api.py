@@ -22,6 +22,10 @@ CONNECT_FOR = 5.0
 """Seconds for which a refused connection is tried again: a restart of the service is no failure."""
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}", re.ASCII)
 LINE_CAP = 64 * 1024
+FRESH = {"created", "configured", "initialized"}
+RUNNING = {"running", "stopping", "paused"}
+NEVER = "0001"
+"""Podman's year for what did not happen."""
 
 
 class Refused(Exception):
@@ -117,6 +121,11 @@ def inspect(api: Api, name: str) -> dict[str, Any] | None:
             return None
         raise
     return found
+
+
+def fresh(state: dict[str, Any]) -> bool:
+    """Whether the program was never let go. After a restart of the box Podman calls what ran `created` again."""
+    return state["State"]["Status"] in FRESH and str(state["State"]["StartedAt"]).startswith(NEVER)
 
 
 def _message(text: str) -> str:

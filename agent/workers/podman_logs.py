@@ -21,6 +21,7 @@ class LogFollower:
 
     def __init__(self, folder: PodmanFolder, cap: int) -> None:
         folder.prepare()
+        self._folder = folder
         self._marks = folder.path / "log.json"
         self._mark = self._recall()
         self._marked = monotonic()
@@ -63,6 +64,11 @@ class LogFollower:
         self.stdout.close()
         self.stderr.close()
         self._files.close()
+
+    def forget(self) -> None:
+        """The report is written: nobody will read the log again. Before that, a restart needs all of it."""
+        for path in (self._folder.log, self._marks, self.stdout.ring, self.stderr.ring):
+            path.unlink(missing_ok=True)
 
     def _count(self, lines: bytes) -> bool:
         """Only count, ten times as fast as reading; can be done for whole lines of stdout behind the head."""

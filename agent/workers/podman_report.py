@@ -6,13 +6,12 @@ from typing import Any
 
 from agent.executors.base import ExitReport
 from agent.executors.podman_calls import Order
+from agent.workers.podman_api import NEVER
 from agent.workers.podman_logs import LogFollower
 from wire.failures import Reason
 
 KILLED = {137, 143}
 """Exit codes of programs that ended by KILL and TERM and not by themselves."""
-NEVER = "0001"
-"""Podman's year for what did not happen."""
 
 
 def ended(order: Order, state: dict[str, Any], log: LogFollower, stopped: Reason | None, *, oom: bool) -> ExitReport:

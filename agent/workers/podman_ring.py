@@ -16,7 +16,7 @@ class RingStream:
     def __init__(self, path: Path, ring: Path, cap: int, total: int = 0, kept_from: int = 0) -> None:
         self.total = total
         self.kept_from = kept_from
-        self._ring_path = ring
+        self.ring = ring
         self._head_cap = cap - cap // 2
         self._ring_cap = cap // 2
         self._head: BinaryIO = _open(path)
@@ -57,13 +57,12 @@ class RingStream:
             self._ring.flush()
 
     def finish(self) -> None:
-        """Put head and tail together in the stream's file; the ring goes away."""
+        """Put head and tail together in the stream's file. The ring stays, so that it can be done again."""
         if self.total > self._head_cap:
             self._head.seek(self._head_cap)
             self._head.truncate()
             self._head.write(self._end())
         self.close()
-        self._ring_path.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._head.close()
@@ -95,7 +94,7 @@ class RingStream:
 
     def _opened(self) -> BinaryIO:
         if self._ring is None:
-            self._ring = _open(self._ring_path)
+            self._ring = _open(self.ring)
         return self._ring
 
 

@@ -6,11 +6,11 @@ from agent.executors.base import Work
 from agent.executors.podman_calls import Order, StartArgs
 from agent.executors.podman_folder import PodmanFolder
 from agent.executors.podman_params import parse
-from agent.workers.podman_api import Api, Refused, container_name, inspect
+from agent.workers.podman_api import Api, Refused, container_name, fresh, inspect
 from agent.workers.podman_cgroup import effective, unenforceable, unenforced
 from agent.workers.podman_create import specification
 from agent.workers.podman_image import ensure
-from agent.workers.podman_stop import FRESH, discard
+from agent.workers.podman_stop import discard
 from agent.workers.podman_watch import Watches
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
@@ -27,7 +27,7 @@ def start(api: Api, watches: Watches, args: StartArgs) -> Order:
     state = inspect(api, name)
     if state is None and order is not None:
         return order  # it ran and somebody removed it: the watch will say so
-    if state is not None and state["State"]["Status"] not in FRESH:
+    if state is not None and not fresh(state):
         return order or _order(state["Id"], args, {})
     steps: dict[str, float] = {}
     try:

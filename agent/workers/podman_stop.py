@@ -6,12 +6,10 @@ import time
 from typing import Any
 
 from agent.executors.podman_folder import PodmanFolder
-from agent.workers.podman_api import Api, Refused, inspect
+from agent.workers.podman_api import RUNNING, Api, Refused, inspect
 from wire.clock import monotonic
 from wire.failures import Reason
 
-FRESH = {"created", "configured", "initialized"}
-RUNNING = {"running", "stopping", "paused"}
 LOOK = 0.1
 _ONE = threading.Lock()
 """The files' temporary names are per process, not per thread."""

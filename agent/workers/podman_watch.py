@@ -9,15 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from agent.executors.base import ExitReport
+from agent.executors.base import STREAM_CAP, ExitReport
 from agent.executors.podman_calls import Order, WorkArgs
 from agent.executors.podman_folder import PodmanFolder
-from agent.workers.podman_api import Api, Refused, container_name, inspect
+from agent.workers.podman_api import FRESH, RUNNING, Api, Refused, container_name, fresh, inspect
 from agent.workers.podman_cgroup import OomWatch
 from agent.workers.podman_conmon import alive, countdown, monitor_of, open_end
 from agent.workers.podman_logs import LogFollower
 from agent.workers.podman_report import KILLED, ended, gone, too_long
-from agent.workers.podman_stop import FRESH, RUNNING, discard, end
+from agent.workers.podman_stop import discard, end
 from wire.failures import ExecutionFailed
 
 QUICK, SLOW = 0.02, 0.5
@@ -35,7 +35,7 @@ class Watches:
     def begin(self, api: Api, execution_id: str, folder: PodmanFolder, order: Order, state: dict[str, Any]) -> None:
         """Watch a container that is about to be let go, so that nothing of it is missed."""
         with self._lock:
-            if execution_id not in self._running:
+            if execution_id not in self._running and folder.report() is None:
                 watch = Watch(api, execution_id, folder, order, state)
                 self._running[execution_id] = watch
                 threading.Thread(target=self._run, args=(execution_id, watch), daemon=True).start()
@@ -58,11 +58,22 @@ class Watches:
             if watch is not None:
                 watch.done.result()
                 continue
-            order = folder.order()
             state = patiently(lambda: inspect(api, container_name(args.execution_id)))
-            if order is None or state is None or state["State"]["Status"] in FRESH:
-                return _missed(folder, order, started=order is not None and state is None)
-            self.begin(api, args.execution_id, folder, order, state)
+            order = folder.order() or _unordered(state)
+            why = _lost(order, state)
+            if why or order is None or state is None:
+                self._missed(folder, order, why)
+            else:
+                self.begin(api, args.execution_id, folder, order, state)
+
+    def _missed(self, folder: PodmanFolder, order: Order | None, why: str) -> None:
+        """There is nothing to watch; what was printed and not yet read is still in the log."""
+        with self._lock:
+            if folder.report() is None:
+                log = LogFollower(folder, order.stream_cap if order else 0)
+                log.finish()
+                folder.write_report(gone(log, folder.stop_reason(), why))
+                log.forget()
 
     def _run(self, execution_id: str, watch: "Watch") -> None:
         error: BaseException | None = None
@@ -78,13 +89,18 @@ class Watches:
             watch.done.set_exception(error)
 
 
-def _missed(folder: PodmanFolder, order: Order | None, *, started: bool) -> ExitReport:
-    """Nothing to watch; what was printed and not yet read is still in the log."""
-    log = LogFollower(folder, order.stream_cap if order else 0)
-    log.finish()
-    report = gone(log, folder.stop_reason(), "its container was removed" if started else "it was never started")
-    folder.write_report(report)
-    return report
+def _unordered(state: dict[str, Any] | None) -> Order | None:
+    """For a container whose order was lost with its folder: it goes on, only without a time-out."""
+    return None if state is None or fresh(state) else Order(str(state["Id"]), None, 10.0, STREAM_CAP)
+
+
+def _lost(order: Order | None, state: dict[str, Any] | None) -> str:
+    """Why there is nothing to watch; empty when there is."""
+    if order is None or (state is not None and fresh(state)):
+        return "it was never started"
+    if state is None:
+        return "its container was removed"
+    return "a restart of the box cut it off" if state["State"]["Status"] in FRESH else ""
 
 
 class Watch:
@@ -110,6 +126,7 @@ class Watch:
                 return
             self._log.finish()
             self._folder.write_report(self._report(final))
+            self._log.forget()
         finally:
             self._log.close()
             self._oom.close()

@@ -116,6 +116,26 @@ async def test_a_monitor_that_was_killed_takes_the_exit_code_with_it(
     assert (report.reason.code, report.exit_code) == ("vanished", None)
 
 
+async def test_work_cut_off_by_a_restart_of_the_box_is_neither_success_nor_started_again(
+    executor: PodmanExecutor, podman: TestPodman, tmp_path: Path
+):
+    handle = await executor.start(shell(tmp_path, "echo up; exec sleep 600"))
+    await printed(tmp_path, executor, handle, b"up\n")
+    await executor.close()
+    pids = (await asyncio.to_thread(state, podman, "{{.State.ConmonPid}} {{.State.Pid}}")).split()
+    await asyncio.to_thread(podman.kill)
+    for pid in pids:
+        os.kill(int(pid), signal.SIGKILL)
+    (podman.folder / "tmp/alive").unlink()  # by its absence Podman knows that the box was restarted
+    await asyncio.to_thread(podman.start)
+    assert await executor.start(shell(tmp_path, "echo up; exec sleep 600")) == handle
+    report = await executor.wait(handle)
+    assert report.reason is not None
+    assert (report.exit_code, report.reason.code) == (None, "vanished")
+    assert "restart of the box" in report.reason.message
+    assert (tmp_path / "results/stdout").read_bytes() == b"up\n"
+
+
 async def test_a_service_that_hangs_is_named_and_never_blocks_the_core(podman: TestPodman, tmp_path: Path):
     executor = PodmanExecutor(podman.socket, node="node-1", deadline=1)
     handle = await executor.start(shell(tmp_path / "a", "echo up; exec sleep 60", "e-1"))

@@ -41,7 +41,6 @@ def test_a_stream_is_kept_whole_or_as_head_and_tail(tmp_path: Path, size: int, p
         assert data.endswith(tail)
         assert 95 < len(kept) <= 100
         assert int(note.split()[1]) == size - 50 - len(tail)
-    assert not (tmp_path / "ring").exists()
 
 
 @pytest.mark.parametrize("again", [0, 10, 400])
@@ -143,3 +142,19 @@ def test_far_behind_only_the_count_is_kept_up(folder: PodmanFolder):
     assert follower.stdout.total == 101 * 200_000
     assert len(kept) == 1000
     assert kept.endswith(text + "\n")
+
+
+def test_a_follower_killed_between_end_and_report_gives_the_same_again(folder: PodmanFolder):
+    folder.log.write_bytes(lines(*(f"line {number}" for number in range(1000))))
+    first = LogFollower(folder, 500)
+    first.drain()
+    first.close()
+    second = LogFollower(folder, 500)
+    second.finish()
+    kept = (folder.results / "stdout").read_bytes()
+    third = LogFollower(folder, 500)
+    third.finish()
+    assert (folder.results / "stdout").read_bytes() == kept
+    assert kept.endswith(b"line 998\nline 999\n")
+    third.forget()
+    assert list(folder.path.iterdir()) == []
