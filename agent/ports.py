@@ -20,6 +20,11 @@ class Ports:
         self._given: dict[str, set[int]] = {}
         self._next = itertools.cycle(range(FIRST, LAST))
 
+    @property
+    def used(self) -> frozenset[int]:
+        """All ports that executions have now."""
+        return frozenset(number for ports in self._given.values() for number in ports)
+
     def give(self, execution_id: str, wanted: Iterable[job.Port], *, bridged: bool) -> list[Port]:
         """One host port for each wanted one. Raises ExecutionFailed when a static port is taken."""
         mine = self._given.setdefault(execution_id, set())

@@ -41,6 +41,7 @@ class _Active:
     task: asyncio.Task[None] | None = None
     stopping: Reason | None = None
     handle: Handle | None = None
+    begun: bool = False
     starting: bool = False
     running: bool = False
     ending: bool = False
@@ -88,7 +89,7 @@ class Runner:
         active.stopping = reason
         if active.running and active.handle is not None:
             self._beside(self._end_work(execution_id, active.handle, reason))
-        else:
+        elif active.begun:
             active.task.cancel()
 
     async def close(self) -> None:
@@ -101,6 +102,8 @@ class Runner:
     # --- one execution, from here to its end ------------------------------------------------------------
 
     async def _carry(self, active: _Active, execution: Execution, handle: Handle | None) -> None:
+        # A task that is cancelled before its first step would never run at all.
+        active.begun = True
         try:
             to, change = await self._live(active, execution, handle)
         except ExecutionFailed as failure:
@@ -129,6 +132,8 @@ class Runner:
         boot, steps = execution.boot or boot_id(), dict[str, float]()
         while True:
             if handle is None:
+                if active.stopping is not None:
+                    return E.CANCELLED, Change(reason=active.stopping)
                 handle, steps = await self._begin(active, execution, executor)
                 boot = boot_id()
             report, change = await self._attend(active, execution, executor, handle, steps)
@@ -166,6 +171,8 @@ class Runner:
         """Wait for the end of the work. The row with the handle is committed meanwhile: start is told only then."""
         began = clock.monotonic()
         active.handle, active.running = handle, True
+        if active.stopping is not None:
+            self._beside(self._end_work(execution.id, handle, active.stopping))
         telling = None
         if self._executions.known[execution.id].state is not E.RUNNING:
             said = Change(handle=handle, boot=boot_id(), steps=steps)

@@ -53,12 +53,11 @@ class Sync:
         table: OutboxTable,
         interval: int,
         capabilities: Callable[[], Capabilities],
-        receive: Callable[[list[Packet]], Awaitable[None]],
         want_version: Callable[[], int],
     ) -> None:
         self._voice, self._numbers, self._executions = voice, numbers, executions
         self._interval, self._capabilities = interval, capabilities
-        self._receive, self._want_version = receive, want_version
+        self._want_version = want_version
         self.outbox = Outbox(table, self._send, list(lanes.LANES))
         self.outbox.acked(table.acked)
         self._since = int(clock.unix())
@@ -69,7 +68,9 @@ class Sync:
         self._wake_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.online = asyncio.Event()
-        self.went_down: Callable[[str], None] = lambda _why: None
+        self.came_up: Callable[[], None] = lambda: None
+        self.went_down: Callable[[], None] = lambda: None
+        self.receive_with: Callable[[list[Packet]], Awaitable[None]] | None = None
         table.written = self._written
         executions.changed = self.changed
 
@@ -90,15 +91,17 @@ class Sync:
         await self.announce()
         self.outbox.reconnected()
         self.online.set()
+        self.came_up()
 
     async def receive(self, packets: list[Packet]) -> None:
-        await self._receive(packets)
+        if self.receive_with is not None:
+            await self.receive_with(packets)
 
     def down(self, why: str) -> None:
         if self.online.is_set():
             log.warning("offline: %s; work goes on", why)
         self.online.clear()
-        self.went_down(why)
+        self.went_down()
 
     # --- saying -----------------------------------------------------------------------------------------
 

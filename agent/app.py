@@ -1,0 +1,146 @@
+"""The agent as a process: what starts in which order, and how it ends so that running work is left alone."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from agent import enrol, session
+from agent.config import AgentConfig
+from agent.identity import Identity, Joined, load_or_make
+from agent.only_one import only_one
+from agent.parts import Parts
+from agent.store.store import Store
+from wire.failures import Conflict, ExecutionFailed, TenderError
+
+log = logging.getLogger(__name__)
+GOODBYE = 8.0
+"""Seconds for a clean end; systemd gives ten."""
+ORPHANS_AFTER = 30.0
+
+
+async def run(config: AgentConfig, *, say: Callable[[str], None], with_fake: bool = False) -> None:
+    """Run the agent until SIGTERM or SIGINT. Raises TenderError for what cannot work."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    data = Path(config.data_dir)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240  once, before anything runs
+    with only_one(data / "agent.lock"):
+        identity = load_or_make(data)
+        joined = await _until(stop, _join(config, identity, say))
+        if joined is not None:
+            await _serve(config, identity, joined, stop, say, with_fake=with_fake)
+
+
+async def _join(config: AgentConfig, identity: Identity, say: Callable[[str], None]) -> Joined:
+    """The enrolment, made now if there is none: it waits for as long as the hub is away."""
+    joined = identity.enrolment()
+    if joined is not None:
+        return joined
+    token = session.token_of(config.hub.join_token, config.hub.join_token_file)
+    if not token:
+        raise Conflict(
+            "this node has not joined a fleet", hint="get a token with `tender node token` and start with --join TOKEN"
+        )
+    say(f"joining as {identity.node_id}")
+    return await enrol.enrol(identity, token, config.name or os.uname().nodename, say=say)
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Joined]) -> Joined | None:
+    """The result of `work`, None when the agent is told to stop first."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        stopping.cancel()
+        working.cancel()
+
+
+async def _serve(
+    config: AgentConfig,
+    identity: Identity,
+    joined: Joined,
+    stop: asyncio.Event,
+    say: Callable[[str], None],
+    *,
+    with_fake: bool,
+) -> None:
+    store = Store(Path(config.data_dir) / "agent.db")
+    await store.open()
+    parts = Parts(config, identity, joined, store, with_fake=with_fake)
+    try:
+        await _start(parts)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(parts.link.run()),
+                group.create_task(parts.sync.outbox.run(parts.sync.online)),
+                group.create_task(parts.health.run(parts.sync.online)),
+                group.create_task(_announce(parts, say)),
+                group.create_task(_end_orphans(parts)),
+            ]
+            await stop.wait()
+            log.info("stopping; running work goes on")
+            await _stop(parts)
+            for task in tasks:
+                task.cancel()
+    finally:
+        await parts.offers.close()
+        store.close()
+
+
+async def _start(parts: Parts) -> None:
+    """Everything before the link opens: the box, the engines, and the work that was left."""
+    parts.build(await parts.probe.start())
+    if parts.offers.podman_service is not None:
+        try:
+            await parts.offers.podman_service.start()
+        except (ExecutionFailed, TenderError, OSError) as error:
+            log.warning("the private Podman service did not start: %s", error)
+    await parts.look_at_engines()
+    parts.recovery.restore_ledger()
+    parts.tendering.load()
+    await parts.tidying.sweep(parts.store.executions.known)
+    count = await parts.recovery.recover()
+    if count:
+        log.info("%d executions were taken up again", count)
+
+
+async def _announce(parts: Parts, say: Callable[[str], None]) -> None:
+    await parts.sync.online.wait()
+    say(f"ready {parts.identity.node_id}")
+
+
+async def _end_orphans(parts: Parts) -> None:
+    """Not at once: looking may need a helper process, and nothing waits for it."""
+    await asyncio.sleep(ORPHANS_AFTER)
+    engines = parts.probe.engines
+    await parts.recovery.end_orphans(
+        [one for name, one in parts.offers.plugins.executors.items() if name in engines and engines[name].available]
+    )
+
+
+async def _stop(parts: Parts) -> None:
+    """Say goodbye, then let go: inbound first, so that nothing new begins."""
+    try:
+        async with asyncio.timeout(GOODBYE):
+            await parts.link.goodbye(parts.sync.goodbye())
+            parts.fencing.close()
+            for part in (
+                parts.tendering,
+                parts.acceptance,
+                parts.commands,
+                parts.wishes,
+                parts.runner,
+                parts.sync,
+                parts.tidying,
+            ):
+                await part.close()
+    except TimeoutError:
+        log.warning("stopping took longer than %.0f s; the rest is done at the next start", GOODBYE)

@@ -1,0 +1,110 @@
+"""How the box is: checks, free capacity and counters, said when their class changes and at each interval."""
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from agent.bidding.capacity import Ledger
+from agent.runner import Runner
+from agent.store.outbox import OutboxTable
+from agent.voice import Voice
+from wire import clock
+from wire.failures import TenderError
+from wire.messages import Check, Health
+from wire.quantities import format_size
+
+log = logging.getLogger(__name__)
+LOOK_EACH = 60.0
+"""Seconds between looks; what is said less often is only said when it changed."""
+LOW_DISK, NO_DISK = 1024**3, 128 * 1024**2
+LONG_OUTBOX = 1000
+_CHECK_CAP = 12
+
+
+class HealthReports:
+    """`extra` are checks that others bring; `chores` are done at each look, each by itself."""
+
+    def __init__(
+        self,
+        *,
+        voice: Voice,
+        ledger: Ledger,
+        runner: Runner,
+        outbox: OutboxTable,
+        data_dir: Path,
+        interval: int,
+        counters: Counter[str],
+        extra: Callable[[], Sequence[Check]],
+        chores: Sequence[Callable[[], Awaitable[None]]],
+    ) -> None:
+        self._voice, self._ledger, self._runner, self._outbox = voice, ledger, runner, outbox
+        self._data_dir, self._interval, self._counters = data_dir, interval, counters
+        self._extra, self._chores = extra, chores
+        self._waiting_since = 0.0
+        self._said: dict[str, str] = {}
+        self._said_at = float("-inf")
+
+    async def run(self, online: asyncio.Event) -> None:
+        """Look for ever; returns only by cancellation."""
+        while True:
+            for chore in self._chores:
+                try:
+                    await chore()
+                except Exception:
+                    log.exception("a chore failed; it is tried again in %.0f s", LOOK_EACH)
+            if online.is_set():
+                await self._report()
+            await asyncio.sleep(min(LOOK_EACH, self._interval))
+
+    async def _report(self) -> None:
+        now = clock.monotonic()
+        health = self.look(now)
+        classes = {check.name: check.verdict for check in health.checks}
+        if classes == self._said and now - self._said_at < self._interval - 1:
+            return
+        try:
+            await self._voice.say(health)
+        except TenderError as error:
+            log.info("health was not said: %s", error)
+            return
+        self._said, self._said_at = classes, now
+
+    def look(self, now: float) -> Health:
+        """How things are now."""
+        depth = self._outbox.depth
+        if not depth:
+            self._waiting_since = now
+        checks = [disk_check(*_free(self._data_dir)), outbox_check(depth), *self._extra()]
+        return Health(
+            ep=self._voice.ep,
+            free=self._ledger.free,
+            running=self._runner.active,
+            waiting=len(self._ledger.holds),
+            outbox=depth,
+            outbox_age=round(now - self._waiting_since, 1) if depth else 0.0,
+            checks=checks[:_CHECK_CAP],
+            counters=dict(sorted(self._counters.items())[:40]),
+        )
+
+
+def _free(folder: Path) -> tuple[int, int]:
+    """Free bytes and free files where the agent's data lies."""
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize, stat.f_favail if stat.f_files else 1_000_000
+
+
+def disk_check(size: int, files: int) -> Check:
+    """Free space and free inodes, the scarcer of the two."""
+    said = f"{format_size(size)} and {files} files are free"
+    if size < NO_DISK or files < 1000:
+        return Check("disk", "fail", said, "free space where the agent's data lies")
+    return Check("disk", "warn" if size < LOW_DISK or files < 10_000 else "pass", said)
+
+
+def outbox_check(depth: int) -> Check:
+    if depth > LONG_OUTBOX:
+        return Check("outbox", "warn", f"{depth} reports wait for the hub", "look at the link and at the hub")
+    return Check("outbox", "pass", f"{depth} reports wait for the hub")

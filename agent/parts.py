@@ -1,0 +1,219 @@
+"""The agent's parts, constructed and connected. The only place that knows them all."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent import session
+from agent.accepting import Acceptance
+from agent.bidding.bidder import Bidder
+from agent.bidding.capacity import Ledger
+from agent.bidding.facts import NodeFacts
+from agent.bidding.hooks import Hooks
+from agent.bidding.judges import Rules
+from agent.blobs import Blobs
+from agent.capabilities.probe import Probe
+from agent.commands import Commands
+from agent.config import AgentConfig
+from agent.fencing import Fencing
+from agent.health import HealthReports
+from agent.identity import Identity, Joined
+from agent.inbox import Inbox
+from agent.limits import Capacity
+from agent.offers import Offers
+from agent.opening import Opener
+from agent.ports import Ports
+from agent.preparing import Preparation
+from agent.recovery import Recovery
+from agent.results import Publishing
+from agent.runner import Runner
+from agent.store.store import Store
+from agent.sync import VERSION, Sync
+from agent.tendering import Tendering
+from agent.tidying import Tidying
+from agent.voice import Voice
+from agent.wishes import Wishes
+from wire.link import Link
+from wire.messages import Capabilities, Check
+from wire.signing import Keyring
+from wire.topics import Topics
+
+EXECUTIONS = "executions"
+
+
+class Parts:
+    """Everything, put together in the order in which it depends on each other. `build` after the store is open."""
+
+    def __init__(
+        self, config: AgentConfig, identity: Identity, joined: Joined, store: Store, *, with_fake: bool
+    ) -> None:
+        self.config, self.identity, self.joined, self.store = config, identity, joined, store
+        self.data = Path(config.data_dir)
+        self.root = self.data / EXECUTIONS
+        self.counters: Counter[str] = Counter()
+        self.topics = Topics(joined.reply.root)
+        self.voice = Voice(topics=self.topics, node_id=identity.node_id, signer=identity.signer)
+        self.blobs = Blobs(self.data / "blobs", self.voice)
+        self.offers = Offers(config, root=self.root, node_id=identity.node_id, blobs=self.blobs, with_fake=with_fake)
+        plugins = self.offers.plugins
+        self.probe = Probe(
+            config,
+            plugins.executors,
+            inputs=frozenset(plugins.inputs),
+            publishers=frozenset(plugins.publishers),
+            version=VERSION,
+        )
+        self.capabilities = Capabilities(ep=0)
+        self.facts = NodeFacts(node_id=identity.node_id)
+
+    def build(self, capacity: Capacity) -> None:
+        """Construct what needs the capacity of the box and the open store."""
+        store, plugins, voice, identity = self.store, self.offers.plugins, self.voice, self.identity
+        bidding = self.config.bidding
+        self.ledger = Ledger(capacity, max_executions=bidding.max_executions)
+        self.bidder = Bidder(Rules.of(self.config), self.ledger, Hooks(bidding.hooks, node_id=identity.node_id))
+        self.tidying = Tidying(self.root, store.results)
+        self.ports = Ports()
+        self.runner = Runner(
+            root=self.root,
+            executions=store.executions,
+            ledger=self.ledger,
+            plugins=plugins,
+            preparation=Preparation(
+                node_id=identity.node_id,
+                plugins=plugins,
+                blobs=self.blobs,
+                ports=self.ports,
+                secrets=self.data / "secrets",
+                env_allow=self.config.env.allow,
+                allow_unenforced=self.config.engines.allow_unenforced_limits,
+            ),
+            publishing=Publishing(node_id=identity.node_id, plugins=plugins, signer=identity.signer),
+        )
+        self.tendering = Tendering(
+            bidder=self.bidder,
+            ledger=self.ledger,
+            plugins=plugins,
+            holds=store.holds,
+            blobs=self.blobs,
+            voice=voice,
+            node_facts=self.node_facts,
+            counters=self.counters,
+        )
+        self.recovery = Recovery(store=store, ledger=self.ledger, plugins=plugins, runner=self.runner)
+        self.fencing = Fencing(store.executions, self.runner)
+        self._build_channels()
+
+    def _build_channels(self) -> None:
+        """What hears and what speaks."""
+        store, voice = self.store, self.voice
+        self.wishes = Wishes(
+            executions=store.executions,
+            outbox=store.outbox,
+            runner=self.runner,
+            voice=voice,
+            keep=self.tidying.keep,
+            counters=self.counters,
+        )
+        self.commands = Commands(
+            root=self.root,
+            cache=self.blobs,
+            numbers=store.numbers,
+            runner=self.runner,
+            voice=voice,
+            counters=self.counters,
+        )
+        self.sync = Sync(
+            voice=voice,
+            numbers=store.numbers,
+            executions=store.executions,
+            table=store.outbox,
+            interval=self.config.link.health_seconds,
+            capabilities=lambda: self.capabilities,
+            want_version=lambda: self.wishes.version,
+        )
+        self.acceptance = Acceptance(
+            executions=store.executions,
+            holds=store.holds,
+            ledger=self.ledger,
+            plugins=self.offers.plugins,
+            bidder=self.bidder,
+            node_facts=self.node_facts,
+            tendering=self.tendering,
+            wishes=self.wishes,
+            runner=self.runner,
+            counters=self.counters,
+        )
+        self._build_ends()
+
+    def _build_ends(self) -> None:
+        """The inbox, the link and health, and the wires between them."""
+        identity, reply = self.identity, self.joined.reply
+        self.inbox = Inbox(
+            opener=Opener(
+                node_id=identity.node_id,
+                hub_id=reply.hub_id,
+                topics=self.topics,
+                hub_key=Keyring([bytes.fromhex(reply.hub_order_key)]),
+                own_key=Keyring([identity.signer.public]),
+                numbers=self.store.numbers,
+            ),
+            numbers=self.store.numbers,
+            executions=self.store.executions,
+            outbox=self.sync.outbox,
+            tendering=self.tendering,
+            acceptance=self.acceptance,
+            wishes=self.wishes,
+            commands=self.commands,
+            runner=self.runner,
+            keep=self.tidying.keep,
+            counters=self.counters,
+        )
+        connection = session.options(identity, self.joined, self.topics, keep_alive=self.config.link.keep_alive_seconds)
+        self.link = self.voice.link = Link(connection, self.sync)
+        self.renewal = session.Renewal(identity, connection.tls)
+        self.health = HealthReports(
+            voice=self.voice,
+            ledger=self.ledger,
+            runner=self.runner,
+            outbox=self.store.outbox,
+            data_dir=self.data,
+            interval=self.config.link.health_seconds,
+            counters=self.counters,
+            extra=self._engine_checks,
+            chores=[self.tendering.tidy, self.tidying.prune, self.renewal.look, self.look_at_engines],
+        )
+        self.inbox.own_state = self.sync.own_state
+        self.inbox.hub_appeared = self.sync.hub_appeared
+        self.inbox.forgotten = self.tidying.free
+        self.sync.receive_with = self.inbox.receive
+        self.sync.went_down = self.fencing.down
+        self.sync.came_up = self.fencing.up
+        self.commands.drained = self.sync.presence_changed
+        self.commands.resync = self.sync.resync
+
+    def node_facts(self) -> NodeFacts:
+        """The node as it stands, for a decision."""
+        state, ports = self.sync.state(), self.ports.used
+        if state is not self.facts.state or ports != self.facts.ports:
+            self.facts = dataclasses.replace(self.facts, state=state, ports=ports)
+        return self.facts
+
+    async def look_at_engines(self) -> None:
+        """Ask the engines again; say so when what this node can do has changed."""
+        before = self.capabilities
+        self.capabilities = await self.probe.collect()
+        self.facts = NodeFacts(
+            node_id=self.identity.node_id,
+            state=self.sync.state(),
+            labels=self.capabilities.labels,
+            engines=self.probe.engines,
+            inputs=frozenset(self.offers.plugins.inputs),
+            publishers=frozenset(self.offers.plugins.publishers),
+        )
+        if before != self.capabilities and before.name:
+            await self.sync.presence_changed()
+
+    def _engine_checks(self) -> Sequence[Check]:
+        return [Check(f"engine-{name}", "warn", why[:120]) for name, why in self.capabilities.unavailable.items()][:6]

@@ -1,0 +1,57 @@
+"""From an enrolment to a link: the TLS context, its renewal, and where to connect."""
+
+import logging
+import ssl
+from pathlib import Path
+
+from agent import enrol
+from agent.identity import Identity, Joined
+from wire.failures import TenderError
+from wire.link import Options, mutual_tls
+from wire.topics import Topics
+
+log = logging.getLogger(__name__)
+
+
+def options(identity: Identity, joined: Joined, topics: Topics, *, keep_alive: int) -> Options:
+    """How this node connects."""
+    return Options(
+        hosts=[_host_port(broker) for broker in joined.reply.brokers],
+        client_id=identity.node_id,
+        tls=tls(identity),
+        filters=topics.node_filters(identity.node_id),
+        keepalive=keep_alive,
+    )
+
+
+def tls(identity: Identity) -> ssl.SSLContext:
+    return mutual_tls(str(identity.ca), str(identity.certificate), str(identity.tls_key))
+
+
+def _host_port(broker: str) -> tuple[str, int]:
+    host, _, port = broker.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class Renewal:
+    """Renews the certificate when two thirds of its life are over; the next handshake uses the new one."""
+
+    def __init__(self, identity: Identity, context: ssl.SSLContext) -> None:
+        self._identity, self._context = identity, context
+
+    async def look(self) -> None:
+        joined = self._identity.enrolment()
+        if joined is None or not enrol.renewal_is_due(joined):
+            return
+        try:
+            await enrol.renew(self._identity)
+        except TenderError as error:
+            log.warning("the certificate could not be renewed: %s %s", error.message, error.hint)
+            return
+        self._context.load_cert_chain(self._identity.certificate, self._identity.tls_key)
+        log.info("the certificate was renewed")
+
+
+def token_of(text: str, file: str) -> str:
+    """The join token that was given, by itself or in a file."""
+    return text or (Path(file).read_text().strip() if file else "")
