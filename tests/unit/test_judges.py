@@ -105,15 +105,17 @@ CASES = {
 }
 
 
+OWN_WORDS = {"image-absent", "no-key", "path-not-allowed"}
+"""Reasons that the test itself has made up for a plug-in."""
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_each_refusal_has_its_code_its_sentence_and_its_hint(case):
     given, bidding, code, says = CASES[case]
     reasons = judge(given, room(), rules(**bidding))
     assert [reason.code for reason in reasons] == [code]
     assert says in reasons[0].message
-    assert (
-        reasons[0].hint or reasons[0] in (*given.job.engine_refusals, *given.job.publisher_refusals) or given.job.inputs
-    )
+    assert reasons[0].hint or code in OWN_WORDS
 
 
 ALLOWED = {
