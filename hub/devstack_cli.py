@@ -1,0 +1,40 @@
+"""`tender devstack`: parses its options and prints."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hub.devstack import Settings
+from hub.devstack import run as run_stack
+from hub.devstack_nodes import plan
+from wire.failures import InvalidRequest
+
+app = typer.Typer(help="A hub, a broker and nodes on this machine, to try things.")
+
+
+@app.command()
+def devstack(
+    nodes: Annotated[int | None, typer.Option(min=0, max=100, help="How many nodes; 3 unless files say.")] = None,
+    node_config: Annotated[
+        list[Path] | None, typer.Option(help="Settings of one node (TOML); may be repeated.")
+    ] = None,
+    data_dir: Annotated[Path, typer.Option(help="Everything is kept here; a restart goes on.")] = Path(
+        "tender-devstack"
+    ),
+    api_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API; 0 takes a free one.")] = 1234,
+    podman: Annotated[str, typer.Option(help="Ready-made nodes with a private Podman: first, all or none.")] = "first",
+) -> None:
+    """Run a hub with its own broker and some nodes until Ctrl-C. Prints `ready URL` when jobs can run."""
+    if podman not in {"first", "all", "none"}:
+        raise InvalidRequest(f"--podman {podman[:40]} is not known", hint="first, all or none")
+    configs = node_config or []
+    count = nodes if nodes is not None else len(configs) or 3
+    home = data_dir.absolute()
+    planned = plan(home / "nodes", max(count, len(configs)), configs, podman)
+    asyncio.run(run_stack(Settings(home, api_port, planned), say=_say))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  the lines that people and scripts wait for
