@@ -7,6 +7,7 @@ broker's PUBACK says success, and what must survive a crash lies in an outbox, n
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import ssl
@@ -210,6 +211,32 @@ class _Client(aiomqtt.Client):
         """Done when the connection is gone."""
         return self._disconnected
 
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        """Write what was queued in this turn of the loop at once, instead of asking first whether one may.
+
+        aiomqtt wakes the loop through its self-pipe and registers the socket for each packet: five system
+        calls where one will do. The socket is only watched when it is really full.
+        """
+        if not self._connected.done():
+            super()._on_socket_register_write(client, userdata, sock)  # may come from the connecting thread
+        else:
+            self._loop.call_soon(self._flush, sock)
+
+    def _on_socket_unregister_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        del client, userdata
+        if sock.fileno() >= 0:
+            self._loop.remove_writer(sock.fileno())
+
+    def _flush(self, sock: Any) -> None:
+        try:
+            self._client.loop_write()
+        except Exception as error:  # noqa: BLE001  whatever it is, the connection is no good any more
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+            return
+        if self._client.want_write() and sock.fileno() >= 0:
+            self._loop.add_writer(sock.fileno(), self._flush, sock)
+
 
 class _Session:
     """One connection. Wraps aiomqtt where it drops what we need (flags, reason codes, manual ack)."""
@@ -305,7 +332,7 @@ class _Session:
     async def publish(self, message: Outgoing) -> None:
         properties = None
         if message.expiry is not None:
-            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=message.expiry)
+            properties = _expiring(message.expiry)
         async with self._slots:
             info = self._paho.publish(message.topic, message.payload, message.qos, message.retain, properties)
             if info.rc != 0:
@@ -383,6 +410,12 @@ def _properties(kind: int, **values: Any) -> Properties:
     for name, value in values.items():
         setattr(properties, name, value)
     return properties
+
+
+@functools.lru_cache(maxsize=32)
+def _expiring(seconds: int) -> Properties:
+    """Publish properties, made once for each of the few expiries: the library only reads them."""
+    return _properties(PacketTypes.PUBLISH, MessageExpiryInterval=seconds)
 
 
 def mutual_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
