@@ -126,7 +126,8 @@ class Sync:
         await self.announce(everything=True)
 
     def goodbye(self) -> Outgoing:
-        """The last message of a clean stop: no will is needed then."""
+        """The last message of a clean stop: no will is needed then, and nothing more is said."""
+        self.online.clear()
         return self._voice.outgoing(
             NodeStatus(ep=self._voice.ep, state=NodeState.OFFLINE, since=int(clock.unix()), why="stopped")
         )
