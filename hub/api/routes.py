@@ -1,7 +1,6 @@
 """The ASGI application: all routes, the error handlers, and headers that every answer carries."""
 
 import secrets
-import string
 from typing import Any
 
 from litestar import Litestar, Response
@@ -17,8 +16,6 @@ from hub.api.nodes import agent_routes, nodes_router
 from hub.config import VERSION
 from hub.parts import Hub
 from wire.failures import TenderError
-
-_LETTERS = string.ascii_letters
 
 
 def make_api(hub: Hub) -> Litestar:
@@ -44,8 +41,8 @@ def make_api(hub: Hub) -> Litestar:
     )
 
 
-def _headers(response: Response[Any]) -> Response[Any]:
+async def _headers(response: Response[Any]) -> Response[Any]:
     response.headers["X-Bacalhau-Git-Version"] = "v1.9.3"
-    response.headers["X-Request-Id"] = "".join(secrets.choice(_LETTERS) for _ in range(32))
+    response.headers["X-Request-Id"] = secrets.token_hex(16)
     response.headers["Vary"] = "Origin"
     return response
