@@ -11,7 +11,7 @@ help: ## list these commands
 demo: ## a hub, a broker and three nodes run example jobs, live; KEEP=1 leaves them up
 	@requirements/system.sh demo
 	@requirements/venv.sh run
-	@$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
+	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
 
 test: system venv ## install what the tests need, run every check and every test
 	@$(MAKE) --no-print-directory test-all

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -19,6 +20,8 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
 SOCKET_PATH_CAP = 107
+RUNROOT_PATH_CAP = 50
+"""Podman refuses longer ones: sockets of containers lie below."""
 
 
 class PodmanService:
@@ -49,10 +52,19 @@ class PodmanService:
         env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "XDG_RUNTIME_DIR") if name in os.environ}
         return {**env, "CONTAINERS_CONF": str(configuration)}
 
+    @property
+    def runroot(self) -> Path:
+        """Where Podman keeps what a reboot may delete: below the folder, or at a short place where that is too long."""
+        inside = self._folder / "runroot"
+        if len(os.fsencode(inside)) <= RUNROOT_PATH_CAP:
+            return inside
+        runtime = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", "/run"))
+        return runtime / f"tender-{hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:12]}"
+
     def command(self, *arguments: str) -> list[str]:
         """A podman command line on this service's storage. The folder must always be spelled the same."""
-        places = {"--root": "root", "--runroot": "runroot", "--tmpdir": "tmp"}
-        options = [part for option, name in places.items() for part in (option, str(self._folder / name))]
+        places = {"--root": self._folder / "root", "--runroot": self.runroot, "--tmpdir": self._folder / "tmp"}
+        options = [part for option, place in places.items() for part in (option, str(place))]
         return ["podman", *options, *arguments]
 
     async def start(self, deadline: float = 30.0) -> None:

@@ -32,7 +32,7 @@ def tell(reply: dict[str, Any]) -> None:
     message = f": {reply['Message']}" if reply.get("Message") else ""
     screen.say(f"{reply.get('JobID', '')} is {reply.get('State', '')}{message}")
     if not tenders:
-        screen.say("No node was asked yet.")
+        screen.say("No node was asked.")
     for item in tenders:
         screen.say()
         views.tender(item)
