@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import uuid
+from collections import Counter
 
 import msgspec
 
@@ -116,10 +117,8 @@ class Dispatcher:
             del self._avoid[key]
 
     def _rank(self, live: LiveJob) -> list[Ranked]:
-        placed: dict[str, int] = {}
-        for execution in live.executions.values():
-            if execution.job_version == live.job.version:
-                placed[execution.node_id] = placed.get(execution.node_id, 0) + 1
+        current = [e for e in live.executions.values() if e.job_version == live.job.version]
+        failed = [e.node_id for e in current if e.state in {ExecutionState.FAILED, ExecutionState.TIMED_OUT}]
         now = clock.monotonic()
         avoid: dict[str, Reason] = {}
         for (job_id, node_id), (until, reason) in list(self._avoid.items()):
@@ -132,7 +131,8 @@ class Dispatcher:
             requested=live.requested,
             now=clock.unix_ns(),
             monotonic=now,
-            placed=placed,
+            placed=Counter(e.node_id for e in current),
+            failed=Counter(failed),
             avoid=avoid,
         )
         return rank(question, self._registry.nodes.values())

@@ -45,6 +45,8 @@ class Question:
     monotonic: float
     placed: Mapping[str, int]
     """Executions of this job version per node, for spreading."""
+    failed: Mapping[str, int]
+    """Executions of this job version that failed, per node: another node is tried first."""
     avoid: Mapping[str, Reason]
     """Nodes that may not be asked again for now, with the reason."""
 
@@ -140,6 +142,11 @@ def _spread(question: Question, node: Node) -> float | Reason:
     return -20.0 * question.placed.get(node.id, 0) - 10.0 * node.failures
 
 
+def _failed_here(question: Question, node: Node) -> float | Reason:
+    # More than any bid and rank together: a node that failed the job is asked to run it when nobody else will.
+    return -500.0 * question.failed.get(node.id, 0)
+
+
 def _avoid(question: Question, node: Node) -> float | Reason:
     return question.avoid.get(node.id, 0.0)
 
@@ -160,6 +167,7 @@ RANKERS: dict[str, Ranker] = {
     "size": _size,
     "room": _room,
     "spread": _spread,
+    "failed here": _failed_here,
     "avoid": _avoid,
 }
 

@@ -144,6 +144,7 @@ async def test_a_failing_execution_is_retried_on_another_node_then_given_up(hub,
             await asyncio.sleep(0.01)
     job = await hub.finished(job_id)
     assert job["State"] == {"StateType": "Failed", "Message": "exit code 3 after 2 attempts"}
+    assert sorted(len(node.orders) for node in nodes) == [0, 1, 1]
 
 
 async def test_waiting_jobs_start_by_priority_when_room_comes_free(hub, tmp_path):
