@@ -1,0 +1,1 @@
+"""What runs executions, one engine a family of files behind `base.py`."""

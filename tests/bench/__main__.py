@@ -31,7 +31,7 @@ total_memory = "16GB"
 
 def module(size: int) -> bytes:
     """A module whose `_start` returns, padded with a custom section to `size` bytes."""
-    import wasmtime  # noqa: PLC0415
+    import wasmtime
 
     code = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "_start")))'))
     pad = size - len(code) - 2 - len(_leb(size))
@@ -149,16 +149,14 @@ async def auction_among_three(folder: Path) -> None:
             steps = await steps_of(client, ids)
             for name, value in steps.items():
                 print(f"    {name:<48} {value:8.2f} ms")
-            awards: list[float] = []
-            for job_id in ids:
-                awards.append((await fleet.hub.get(f"jobs/{job_id}/why"))["Tenders"][0]["Milliseconds"])
+            awards = [(await fleet.hub.get(f"jobs/{job_id}/why"))["Tenders"][0]["Milliseconds"] for job_id in ids]
             show("auction, invitation to award, p95", f"{percentile(awards, 0.95):.1f} ms", "<= 40 ms", "<= 15 ms")
 
 
 async def one_node(folder: Path) -> None:
     small, large = job(module(359)), job(module(137_000))
     async with Fleet(folder, {"single": 'name = "single"\n' + CAPACITY}) as fleet:
-        hub, agent = fleet.hub.process.pid, fleet.nodes["single"].pid  # pyright: ignore
+        hub, agent = fleet.hub.pid, fleet.nodes["single"].pid
         client = fleet.hub.client
         await latency(client, small, 3)
         await latency(client, large, 3)
@@ -172,7 +170,8 @@ async def one_node(folder: Path) -> None:
             jobs = 3 * BURST
             show(title, f"{statistics.median(rates):.1f} /s", must, aim)
             show("    CPU per job, all processes", f"{spent.cpu * 1000 / jobs:.1f} ms", "<= 30 ms", "<= 20 ms")
-            show("    written to disk per job, hub + node", f"{spent.written / jobs / 1000:.0f} kB", "<= 1 MB", "<= 100 kB")
+            written = f"{spent.written / jobs / 1000:.0f} kB"
+            show("    written to disk per job, hub + node", written, "<= 1 MB", "<= 100 kB")
         await memory(client, small, hub, agent)
 
 

@@ -208,7 +208,7 @@ async def test_a_broker_left_behind_is_replaced(tmp_path: Path):
         pki = Pki(tmp_path / "pki")
         context = client_context(pki, issue(pki, tmp_path, NODE))
         async with asyncio.timeout(60):
-            while not await let_in(port, context):  # noqa: ASYNC110  another process has no event for us
+            while not await let_in(port, context):
                 await asyncio.sleep(0.02)
         async with broker_bench(tmp_path) as bench:
             assert left.wait(30) == 0

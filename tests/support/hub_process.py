@@ -20,6 +20,11 @@ class HubProcess:
         self.process: asyncio.subprocess.Process | None = None
         self.url = ""
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     async def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         ready = self.folder / "ready.json"

@@ -47,7 +47,7 @@ def test_no_walk_leaves_a_terminal_state(walk):
 
 
 def test_the_sets_of_states_are_what_the_words_say():
-    assert TERMINAL_JOBS == {JobState.COMPLETED, JobState.FAILED, JobState.STOPPED}
+    assert {JobState.COMPLETED, JobState.FAILED, JobState.STOPPED} == TERMINAL_JOBS
     assert not LIVE_ON_NODE & TERMINAL_EXECUTIONS
     for state in LIVE_ON_NODE:
         assert may_move(state, ExecutionState.UNKNOWN)
