@@ -73,16 +73,26 @@ class PodmanSettings(Struct, frozen=True):
 
 
 class InputSettings(Struct, frozen=True):
-    """Input sources that are not offered, and which local paths may be mounted (`/data/**:ro`)."""
+    """Input sources that are not offered, and which local paths may be mounted (`/data/**:ro`).
+
+    `allow_hosts` are host names and networks (`10.1.0.0/16`) that are not public but may be fetched from.
+    """
 
     disabled: list[str] = []
     allow_listed_local_paths: list[str] = []
+    allow_hosts: list[str] = []
 
 
 class PublisherSettings(Struct, frozen=True):
-    """Publishers that are not offered."""
+    """Publishers that are not offered, and what the s3 publisher may use.
+
+    `allow_hosts` are endpoints that are not public but may be written to; `s3_credentials_file` is an AWS
+    credentials file. Without one the keys come from the agent's environment (`AWS_ACCESS_KEY_ID` and so on).
+    """
 
     disabled: list[str] = []
+    allow_hosts: list[str] = []
+    s3_credentials_file: str = ""
 
 
 class EnvSettings(Struct, frozen=True):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from agent.addresses import AddressPolicy
 from agent.inputs.path_globs import AllowedPath
 from agent.limits import KINDS, limit
 from wire.failures import InvalidRequest
@@ -39,9 +40,22 @@ def check(config: "AgentConfig", problems: Problems) -> None:
             AllowedPath.parse(entry)
         except InvalidRequest as bad:
             problems.add("inputs.allow_listed_local_paths", entry, bad.message, bad.hint)
+    _check_hosts("inputs.allow_hosts", config.inputs.allow_hosts, problems)
+    _check_hosts("publishers.allow_hosts", config.publishers.allow_hosts, problems)
+    keys = config.publishers.s3_credentials_file
+    if keys and not keys.startswith("/"):
+        problems.add("publishers.s3_credentials_file", keys, "it must be an absolute path", "write it from / on")
     for glob in config.env.allow:
         if not re.fullmatch(r"[A-Za-z0-9_*?]+", glob, re.ASCII):
             problems.add("env.allow", glob, f"env.allow: {glob!r} is not a name with * and ?", "write it as AWS_*")
+
+
+def _check_hosts(field: str, entries: Sequence[str], problems: Problems) -> None:
+    for entry in entries:
+        try:
+            AddressPolicy([entry])
+        except InvalidRequest as bad:
+            problems.add(field, entry, f"{field}: {bad.message}", "write cache.plant.example or 10.1.0.0/16")
 
 
 def _one_of(field: str, value: str, known: Sequence[str], problems: Problems) -> None:

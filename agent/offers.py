@@ -40,14 +40,15 @@ class Offers:
         if with_fake:
             executors["fake"] = FakeExecutor(root)
         local = LocalSource(allowed=config.inputs.allow_listed_local_paths)
+        http = HttpSource(transfers=self.transfers, cache=self.cache, allow=config.inputs.allow_hosts)
         sources: list[tuple[tuple[str, ...], InputSource]] = [
             (InlineSource.aliases, InlineSource(blobs=blobs.folder, cache=self.cache)),
-            (HttpSource.aliases, HttpSource(transfers=self.transfers, cache=self.cache)),
+            (HttpSource.aliases, http),
             (LocalSource.aliases, local),
         ]
         publishers: list[tuple[tuple[str, ...], Publisher]] = [
             (LocalPublisher.aliases, LocalPublisher()),
-            (S3Publisher.aliases, S3Publisher(transfers=self.transfers)),
+            (S3Publisher.aliases, self._s3(config)),
         ]
         off_inputs = {plugin_kind(name) for name in config.inputs.disabled}
         off_publishers = {plugin_kind(name) for name in config.publishers.disabled}
@@ -55,6 +56,14 @@ class Offers:
             executors,
             {plugin_kind(n): one for names, one in sources for n in names if plugin_kind(n) not in off_inputs},
             {plugin_kind(n): one for names, one in publishers for n in names if plugin_kind(n) not in off_publishers},
+        )
+
+    def _s3(self, config: AgentConfig) -> S3Publisher:
+        file = config.publishers.s3_credentials_file
+        return S3Publisher(
+            transfers=self.transfers,
+            credentials=Path(file) if file else None,
+            allow=config.publishers.allow_hosts,
         )
 
     async def close(self) -> None:
