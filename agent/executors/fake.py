@@ -12,7 +12,7 @@ import msgspec
 
 from agent.executors.base import EngineFacts, ExitReport, Handle, Work
 from agent.executors.capped import CappedStream
-from agent.executors.processes import boot_id
+from agent.executors.process_names import boot_id
 from agent.executors.run_folder import RunFolder, Started
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason

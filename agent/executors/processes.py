@@ -1,27 +1,12 @@
 """Processes that are not our children: named by pid, start time and boot; waited for and ended by pidfd."""
 
 import asyncio
-import functools
 import os
 import signal
-from pathlib import Path
+
+from agent.executors.process_names import birth_of, boot_id
 
 _GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
-
-
-@functools.cache
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def birth_of(pid: int) -> int | None:
-    """Start time of a living process in clock ticks since boot; None when it is gone or a zombie."""
-    try:
-        with Path(f"/proc/{pid}/stat").open("rb", buffering=0) as file:
-            fields = file.read(4096).rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return None if len(fields) < 20 or fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
 def is_alive(pid: int, birth: int, boot: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.executors import processes
 from agent.executors.base import EngineFacts, ExitReport, Handle, Work
+from agent.executors.process_names import boot_id
 from agent.executors.run_folder import RunFolder, Started
 from agent.executors.wasm_orders import Answer
 from agent.executors.wasm_parent import WarmParent
@@ -19,6 +20,7 @@ IDLE_SECONDS = 300.0
 """How long the warm parent stays without an order."""
 
 _OWN_END = 1.0  # seconds in which a worker writes its own report before the core kills it
+_LOCK_POLL = 0.2
 _TIMEOUT = Reason("timeout", "the work ran longer than its time-out", "raise Timeouts.ExecutionTimeout")
 _VANISHED = Reason("vanished", "the worker process ended without leaving a report")
 
@@ -70,6 +72,9 @@ class WasmExecutor:
             except TimeoutError:
                 await self.stop(handle, 0, _TIMEOUT)
                 await processes.ended(pid, birth, boot)
+        # Somebody may be there whom the pid does not name; a lock gives no event.
+        while folder.report() is None and folder.is_locked():  # noqa: ASYNC110
+            await asyncio.sleep(_LOCK_POLL)
         report = folder.report()
         return report if report is not None else _without_report(folder)
 
@@ -112,7 +117,7 @@ class WasmExecutor:
     def _handle(self, execution_id: str, folder: str, process: Started | Answer | None) -> Handle:
         ref: dict[str, str | int] = {}
         if process is not None:
-            ref = {"pid": process.pid, "birth": process.birth, "boot": processes.boot_id()}
+            ref = {"pid": process.pid, "birth": process.birth, "boot": boot_id()}
         if isinstance(process, Started):
             ref["boot"] = process.boot
         return Handle(self.name, execution_id, folder, ref)

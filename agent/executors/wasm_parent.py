@@ -36,9 +36,10 @@ class _Line:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.waiting[orders.n] = answer
         try:
-            self.process.stdin.write(line)
-            await self.process.stdin.drain()
-            return await asyncio.wait_for(answer, ANSWER_DEADLINE)
+            async with asyncio.timeout(ANSWER_DEADLINE):
+                self.process.stdin.write(line)
+                await self.process.stdin.drain()
+                return await answer
         except TimeoutError as error:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import wasmtime
 
+from agent.executors.process_names import boot_id
 from agent.executors.wasm_orders import LINE_CAP, Answer, Orders
 from agent.executors.wasm_spec import refusal
 from agent.workers.wasm_cache import ModuleCache, new_engine
@@ -96,6 +97,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cache = ModuleCache(Path(sys.argv[1]), new_engine())
     parent = Parent(cache, float(sys.argv[2]))
+    boot_id()  # read once, here
     gc.collect()
     gc.freeze()
     gc.disable()

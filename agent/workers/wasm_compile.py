@@ -4,12 +4,14 @@ import hashlib
 import os
 import resource
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 import wasmtime
 
+from agent.executors.process_names import birth_of
 from agent.executors.run_folder import sync_folder
 from agent.executors.wasm_orders import ModuleFile
 from agent.executors.wasm_spec import refusal
@@ -95,8 +97,15 @@ def _check_source(source: bytes, name: str) -> None:
 
 
 def _make_room(folder: Path, needed: int) -> None:
-    """Least recently used first; half-written files of compilers that were killed count too."""
-    files = [(state.st_mtime, state.st_size, path) for path in folder.iterdir() if (state := path.stat())]
+    """Least recently used first. Other compilers work in the same folder, so any file may be gone by now."""
+    files: list[tuple[float, int, Path]] = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            state = path.stat()
+            if path.suffix == ".cwasm":
+                files.append((state.st_mtime, state.st_size, path))
+            elif path.suffix == ".part" and birth_of(int(path.suffixes[-2][1:])) is None:
+                path.unlink()  # its compiler was killed
     total = needed + sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
         if total <= CACHE_CAP:

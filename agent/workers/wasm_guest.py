@@ -1,7 +1,6 @@
 """Runs a loaded WASM module under WASI preview 1 and says how it ended."""
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,5 +176,7 @@ def _stage(orders: Orders) -> list[Preopen]:
         try:
             os.link(file.host, target)
         except OSError:
-            shutil.copyfile(file.host, target)
+            from shutil import copyfile  # noqa: PLC0415 rarely needed, and every module costs each fork
+
+            copyfile(file.host, target)
     return list(folders.values())

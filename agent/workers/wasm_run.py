@@ -1,7 +1,6 @@
 """One WASM execution, in the process that the warm parent forked for it. It survives the parent and the core."""
 
 import _thread
-import fcntl
 import os
 import resource
 import signal
@@ -11,9 +10,9 @@ from typing import NoReturn
 import msgspec
 import wasmtime
 
-from agent.executors import processes
 from agent.executors.base import ExitReport
 from agent.executors.capped import CappedStream
+from agent.executors.process_names import birth_of, boot_id
 from agent.executors.run_folder import RunFolder, Started
 from agent.executors.wasm_orders import Answer, Orders
 from agent.executors.wasm_spec import refusal
@@ -52,8 +51,8 @@ def _claim(orders: Orders, folder: RunFolder, started: float) -> bool:
         executor="wasm",
         execution_id=orders.execution_id,
         pid=pid,
-        birth=processes.birth_of(pid) or 0,
-        boot=processes.boot_id(),
+        birth=birth_of(pid) or 0,
+        boot=boot_id(),
         deadline=None if orders.timeout is None else started + orders.timeout,
     )
     try:
@@ -63,9 +62,8 @@ def _claim(orders: Orders, folder: RunFolder, started: float) -> bool:
     except OSError as error:
         won = False
         answer = Answer(orders.n, refusal=refusal(f"the execution's folder: {error}", retryable=True))
-    if won:  # held until this process ends, however it ends
-        lock = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    if won:
+        folder.take_lock()
     with suppress(BrokenPipeError):  # the core is gone; it finds this work when it comes back
         os.write(1, msgspec.json.encode(answer) + b"\n")
     return won

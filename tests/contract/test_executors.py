@@ -107,7 +107,7 @@ async def test_many_works_run_side_by_side(bench: Bench, executor: Executor):
     works = [bench.work(Does(stdout=f"{n}", exit_code=n), execution_id=f"e-{n}") for n in range(6)]
     handles = await asyncio.gather(*(executor.start(work) for work in works))
     reports = await asyncio.gather(*(executor.wait(handle) for handle in handles))
-    assert [report.exit_code for report in reports] == list(range(6))
+    assert [report.exit_code for report in reports] == list(range(6)), reports
     assert [bench.printed(handle) for handle in handles] == [str(n).encode() for n in range(6)]
 
 

@@ -197,6 +197,12 @@ async def test_another_process_with_the_same_number_is_not_taken_for_the_work(wa
     assert (await wasm.executor.wait(reused)).exit_code == 4
 
 
+async def test_work_whose_process_number_was_lost_is_awaited_by_its_lock(wasm: WasmBench):
+    handle = await wasm.executor.start(wasm.work(Program().sleep(1).exit(4)))
+    lost = type(handle)(handle.executor, handle.execution_id, handle.folder, {**handle.ref, "birth": 1})
+    assert (await wasm.executor.wait(lost)).exit_code == 4
+
+
 async def test_no_zombies_and_no_open_descriptors_stay_behind(wasm: WasmBench):
     program = Program().exit(0)
     for name in ("compiled", "mapped"):  # the parent keeps the compiled file open

@@ -144,6 +144,18 @@ async def test_many_at_once_with_a_new_module_compile_it_once(wasm: WasmBench):
     assert len(list(wasm.cache.iterdir())) == 1
 
 
+async def test_many_new_modules_at_once_do_not_get_in_each_others_way(wasm: WasmBench):
+    wasm.cache.mkdir(mode=0o700)
+    left_by_a_killed_compiler = wasm.cache / f"{'0' * 64}.4194999.part"
+    left_by_a_killed_compiler.write_bytes(b"half")
+    works = [wasm.work(Program().print(f"{n}"), f"e-{n}") for n in range(24)]
+    handles = await asyncio.gather(*(wasm.executor.start(work) for work in works))
+    reports = await asyncio.gather(*(wasm.executor.wait(handle) for handle in handles))
+    assert {(report.exit_code, report.reason) for report in reports} == {(0, None)}
+    assert len(list(wasm.cache.glob("*.cwasm"))) == 24
+    assert not left_by_a_killed_compiler.exists()
+
+
 async def test_a_compiled_form_that_does_not_load_is_made_again(wasm: WasmBench):
     program = Program().print("hello")
     await wasm.run(program, execution_id="e-1")
