@@ -1,0 +1,99 @@
+"""Commands on nodes and auctions: what they send and print."""
+
+import json
+
+import pytest
+
+from tests.support.hub_stub import JOB_ID, JOBS, NODES, hub_stub_fixture, tender_fixture
+
+FIXTURES = (hub_stub_fixture, tender_fixture)
+NODE = {
+    "Info": {
+        "NodeID": "n-12345678-aaaa",
+        "Labels": {"region": "north"},
+        "ComputeNodeInfo": {
+            "ExecutionEngines": ["wasm"],
+            "MaxCapacity": {"CPU": 2, "Memory": 2_000_000_000},
+            "AvailableCapacity": {"CPU": 1.5, "Memory": 1_000_000_000},
+            "RunningExecutions": 1,
+        },
+    },
+    "Membership": "APPROVED",
+    "Connection": "CONNECTED",
+    "Tender": {"Name": "north", "State": "online", "AgeSeconds": 3.4},
+}
+WHY = {
+    "JobID": JOB_ID,
+    "State": "completed",
+    "Message": "",
+    "Tenders": [
+        {
+            "Slot": 0,
+            "Attempt": 1,
+            "Direct": False,
+            "State": "awarded",
+            "Milliseconds": 12.6,
+            "Bids": [
+                {"NodeName": "north", "Outcome": "won", "Score": 80, "Rank": 140, "AnsweredMilliseconds": 5.0},
+                {
+                    "NodeName": "ridge",
+                    "Outcome": "declined",
+                    "AnsweredMilliseconds": 6.0,
+                    "Reasons": [
+                        {"Code": "hook-said-no", "Message": "battery at 12 %", "Hint": "charge it"},
+                        {"Code": "memory", "Message": "needs 4 GB", "Hint": ""},
+                    ],
+                },
+                {"NodeName": "valley", "Outcome": "silent"},
+            ],
+        }
+    ],
+}
+
+
+def test_node_list_shows_what_is_free_and_sends_the_filters(hub_stub, tender):
+    hub_stub.answer("GET", NODES, {"NextToken": "", "Nodes": [NODE]})
+    ran = tender("node", "list", "--filter-status", "connected", "-l", "region=north")
+    for part in ("n-12345678", "north", "approved", "online", "3 s ago", "1.5 / 2", "1.0 GB / 2.0 GB"):
+        assert part in ran.out
+    assert hub_stub.last("GET").query == {"labels": ["region=north"], "filter-status": ["connected"]}
+
+
+def test_node_describe_prints_one_document(hub_stub, tender):
+    hub_stub.answer("GET", f"{NODES}/north", {"Node": NODE})
+    assert json.loads(tender("node", "describe", "north", "--output", "json").out) == NODE
+
+
+@pytest.mark.parametrize("action", ["approve", "reject", "delete"])
+def test_decisions_about_a_node_carry_their_message(hub_stub, tender, action):
+    hub_stub.answer("PUT", f"{NODES}/north", {"Success": True, "Error": ""})
+    assert tender("node", action, "north", "-m", "because").code == 0
+    assert hub_stub.last("PUT").body == {"Action": action, "Message": "because"}
+
+
+def test_a_decision_that_the_hub_did_not_take_is_an_error(hub_stub, tender):
+    hub_stub.answer("PUT", f"{NODES}/north", {"Success": False, "Error": "already approved"})
+    ran = tender("node", "approve", "north")
+    assert (ran.code, ran.err) == (1, "error: already approved\n")
+
+
+def test_a_token_is_printed_alone(hub_stub, tender):
+    hub_stub.answer("POST", f"{NODES}/token", {"Token": "tender-1-abc"})
+    assert tender("node", "token", "--life", "60", "--approve").out == "tender-1-abc\n"
+    assert hub_stub.last("POST").body == {"Life": 60, "Approve": True}
+
+
+def test_why_shows_every_answer_and_counts_the_reasons(hub_stub, tender):
+    hub_stub.answer("GET", f"{JOBS}/weather/why", WHY)
+    out = tender("why", "weather").out
+    for part in ("auction among 3, awarded in 12.6 ms", "won", "80 → 140", "battery at 12 %", "charge it", "silent"):
+        assert part in out
+    assert "1 × hook-said-no" in out
+    assert json.loads(tender("why", "weather", "--output", "json").out) == WHY
+
+
+def test_why_of_a_job_that_nobody_was_asked_for_says_so(hub_stub, tender):
+    hub_stub.answer("GET", f"{JOBS}/x/why", {"JobID": "x", "State": "failed", "Message": "no nodes", "Tenders": []})
+    out = tender("why", "x").out
+    assert "x is failed: no nodes" in out
+    assert "No node was asked" in out

@@ -1,0 +1,88 @@
+"""Which hub is asked, with which key, and what becomes of its errors."""
+
+import pytest
+
+from tests.support.hub_stub import JOB_ID, JOBS, a_job_that, hub_stub_fixture, tender_fixture
+from tui.client import HubClient, hub_url
+from wire.failures import InvalidRequest, TooLarge
+
+FIXTURES = (hub_stub_fixture, tender_fixture)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "environment", "url"),
+    [
+        ("", 0, {}, "http://127.0.0.1:1234"),
+        ("", 0, {"TENDER_URL": "https://hub.example/"}, "https://hub.example"),
+        ("box", 0, {"TENDER_URL": "https://hub.example"}, "http://box:1234"),
+        ("", 9, {"TENDER_API_HOST": "box"}, "http://box:9"),
+        ("", 0, {"BACALHAU_API_HOST": "old", "BACALHAU_API_PORT": "77"}, "http://old:77"),
+        ("", 0, {"TENDER_API_HOST": "new", "BACALHAU_API_HOST": "old"}, "http://new:1234"),
+        ("https://hub.example", 0, {}, "https://hub.example"),
+        ("https://hub.example", 8443, {}, "https://hub.example:8443"),
+        ("::1", 5, {}, "http://[::1]:5"),
+    ],
+)
+def test_options_come_before_our_variables_and_those_before_bacalhaus(host, port, environment, url):
+    assert hub_url(host, port, environment) == url
+
+
+@pytest.mark.parametrize(
+    "environment", [{"TENDER_URL": "ftp://x"}, {"TENDER_URL": "http://x:99999"}, {"TENDER_API_PORT": "abc"}]
+)
+def test_an_address_that_cannot_be_one_is_refused(environment):
+    with pytest.raises(InvalidRequest):
+        hub_url("", 0, environment)
+
+
+def test_the_key_goes_along_as_a_bearer_token(hub_stub, tender, monkeypatch):
+    monkeypatch.setenv("TENDER_API_KEY", "s3cret")
+    hub_stub.answer("GET", JOBS, {"Items": [], "NextToken": ""})
+    assert tender("job", "list").code == 0
+    assert hub_stub.last("GET").headers["authorization"] == "Bearer s3cret"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, 2), (401, 1), (403, 1), (404, 3), (409, 1), (413, 2), (500, 1), (503, 4)]
+)
+def test_each_kind_of_refusal_has_its_exit_code_message_and_hint(hub_stub, tender, status, code):
+    hub_stub.refuse("GET", f"{JOBS}/x", status, "this is wrong", Hint="type that")
+    ran = tender("job", "describe", "x")
+    assert ran.code == code
+    assert ran.err == "error: this is wrong\nhint: type that\n"
+    assert ran.out == ""
+
+
+def test_a_hub_that_is_not_there_is_exit_code_4_with_a_hint(tender, monkeypatch):
+    monkeypatch.setenv("TENDER_URL", "http://127.0.0.1:9")
+    ran = tender("node", "list")
+    assert ran.code == 4
+    assert "cannot reach http://127.0.0.1:9" in ran.err
+    assert "--api-host" in ran.err
+
+
+def test_something_that_is_no_hub_is_said_to_be_none(hub_stub, tender):
+    hub_stub.answer("GET", JOBS, b"<html>hello</html>")
+    ran = tender("job", "list")
+    assert ran.code == 1
+    assert "does not answer in JSON" in ran.err
+
+
+def test_control_characters_of_an_error_do_not_reach_the_terminal(hub_stub, tender):
+    hub_stub.refuse("GET", f"{JOBS}/x", 404, "no \x1b[31mjob\x07")
+    assert "\x1b" not in tender("job", "describe", "x").err
+
+
+def test_an_answer_over_the_cap_is_refused(hub_stub, monkeypatch):
+    monkeypatch.setattr("tui.client.MOST_JSON", 1000)
+    hub_stub.answer("GET", JOBS, b"[" + b" " * 2000 + b"]")
+    with HubClient(hub_stub.url) as client, pytest.raises(TooLarge):
+        client.get(JOBS)
+
+
+def test_options_before_and_after_the_group_name_the_hub(hub_stub, tender, monkeypatch):
+    monkeypatch.setenv("TENDER_URL", "http://127.0.0.1:9")
+    a_job_that(hub_stub, "Completed")
+    port = hub_stub.url.rpartition(":")[2]
+    assert tender("job", "executions", JOB_ID, "--api-port", port).code == 0
+    assert tender("--api-port", port, "job", "executions", JOB_ID).code == 0
