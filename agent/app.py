@@ -34,7 +34,7 @@ async def run(config: AgentConfig, *, say: Callable[[str], None], with_fake: boo
         identity = load_or_make(data)
         joined = await _until(stop, _join(config, identity, say))
         if joined is not None:
-            await _serve(config, identity, joined, stop, say, with_fake=with_fake)
+            await serve(config, identity, joined, stop, say, with_fake=with_fake)
 
 
 async def _join(config: AgentConfig, identity: Identity, say: Callable[[str], None]) -> Joined:
@@ -63,7 +63,7 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Joined]) -> Join
         working.cancel()
 
 
-async def _serve(
+async def serve(
     config: AgentConfig,
     identity: Identity,
     joined: Joined,
@@ -71,12 +71,15 @@ async def _serve(
     say: Callable[[str], None],
     *,
     with_fake: bool,
+    built: Callable[[Parts], None] = lambda _: None,
 ) -> None:
+    """Run an enrolled agent until `stop` is set. `built` gets its parts before the link opens."""
     store = Store(Path(config.data_dir) / "agent.db")
     await store.open()
     parts = Parts(config, identity, joined, store, with_fake=with_fake)
     try:
         await _start(parts)
+        built(parts)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(parts.link.run()),
