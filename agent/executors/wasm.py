@@ -34,9 +34,10 @@ class WasmExecutor:
         self.root = root
         self.parent = WarmParent(cache, idle)
         self._numbers = itertools.count(1)
+        self._version = ""
 
     async def facts(self) -> EngineFacts:
-        version = installed_version()
+        self._version = version = installed_version()
         if not version:
             return EngineFacts(available=False, why="the Python package wasmtime is not installed")
         return EngineFacts(available=True, version=version, detail={"wasi": "preview1"})
@@ -45,7 +46,7 @@ class WasmExecutor:
         if engine.lower() != self.name:
             return [refusal(f"the wasm executor does not run engine {engine}")]
         reasons = [spec] if isinstance(spec := read_spec(params), Reason) else []
-        if not installed_version():
+        if not (self._version or installed_version()):
             reasons.append(refusal("wasmtime is not installed on this box", "pip install wasmtime", retryable=True))
         return reasons
 
