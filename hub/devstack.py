@@ -69,6 +69,7 @@ class _Stack:
         self._hub = Child("hub", hub_argv, home / "logs" / "hub.log")
         self._agents = [Child(n.name, n.argv, home / "logs" / f"{n.name}.log") for n in settings.nodes]
         self._keepers: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
         """Hub first, then all nodes at once, then wait until jobs can run."""
@@ -91,20 +92,24 @@ class _Stack:
 
     async def _up(self, child: Child) -> None:
         await child.start()
-        self._keepers.append(asyncio.create_task(child.keep(self._say), name=child.name))
+        keeper = asyncio.create_task(child.keep(self._say), name=child.name)
+        keeper.add_done_callback(self._kept)
+        self._keepers.append(keeper)
+
+    def _kept(self, keeper: asyncio.Task[None]) -> None:
+        error = None if keeper.cancelled() else keeper.exception()
+        if error is not None and not self._failed.done():
+            self._failed.set_exception(error)
 
     async def until(self, stop: asyncio.Event, work: Awaitable[object]) -> None:
         """Do `work`, unless told to stop before; raise what a child fails with meanwhile."""
         working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            while True:
-                await asyncio.wait({working, stopping, *self._keepers}, return_when=asyncio.FIRST_COMPLETED)
-                for done in (working, *self._keepers):
-                    if done.done():
-                        done.result()
-                if working.done() or stopping.done():
-                    return
+            await asyncio.wait({working, stopping, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            for done in (self._failed, working):
+                if done.done():
+                    done.result()
         finally:
             for task in (working, stopping):
                 task.cancel()
