@@ -5,9 +5,10 @@ the work alone; it is found again by `recovery.py`.
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from agent.store.records import Change, Execution
 from agent.verdict import cut_off_by_reboot, verdict
 from wire import clock
 from wire.failures import ExecutionFailed, Reason
+from wire.states import LIVE_ON_NODE
 from wire.states import ExecutionState as E
 
 log = logging.getLogger(__name__)
@@ -150,14 +152,8 @@ class Runner:
     ) -> tuple[Handle, dict[str, float]]:
         """Bring what the work needs, and start it."""
         began = clock.monotonic()
-        preparing = asyncio.ensure_future(self._preparation.work(execution, self.folder(execution.id)))
-        try:
-            done, _ = await asyncio.wait({preparing}, timeout=QUICK)
-            if not done:
-                await self._executions.move(execution.id, E.PREPARING, expect={E.ACCEPTED})
-            work = await preparing
-        finally:
-            preparing.cancel()
+        with self._told_if_slow(execution.id, E.PREPARING, Change(), expect={E.ACCEPTED}):
+            work = await self._preparation.work(execution, self.folder(execution.id))
         steps = {"inputs": elapsed(began)}
         began = clock.monotonic()
         active.starting = True
@@ -176,7 +172,7 @@ class Runner:
         telling = None
         if self._executions.known[execution.id].state is not E.RUNNING:
             said = Change(handle=handle, boot=boot_id(), steps=steps)
-            telling = self._beside(self._tell_running(execution.id, said))
+            telling = self._beside(self._tell(execution.id, E.RUNNING, said, LIVE_ON_NODE))
         report = await executor.wait(handle)
         active.running = False
         if telling is not None:
@@ -184,8 +180,21 @@ class Runner:
         change = shown(self.folder(execution.id), report)
         return report, msgspec.structs.replace(change, steps=report.steps | {"run": elapsed(began)})
 
-    async def _tell_running(self, execution_id: str, said: Change) -> None:
-        await self._executions.move(execution_id, E.RUNNING, said)
+    async def _tell(self, execution_id: str, to: E, said: Change, expect: Collection[E]) -> None:
+        await self._executions.move(execution_id, to, said, expect=expect)
+
+    @contextlib.contextmanager
+    def _told_if_slow(self, execution_id: str, to: E, said: Change, *, expect: Collection[E]) -> Generator[None]:
+        """Report a step only if it takes longer than a moment: quick jobs cost few commits and few messages."""
+
+        def tell() -> None:
+            self._beside(self._tell(execution_id, to, said, expect))
+
+        timer = asyncio.get_running_loop().call_later(QUICK, tell)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _clear_for_another_try(self, execution: Execution, executor: Executor, handle: Handle) -> None:
         """The box restarted under the work: clear the ground for starting it again, if the order allows that."""
@@ -206,19 +215,14 @@ class Runner:
             return to, change
         began = clock.monotonic()
         folder, code = self.folder(execution.id), change.exit_code or 0
-        publishing = asyncio.ensure_future(self._publishing.publish(execution, folder, code, insist=to is E.COMPLETED))
+        said = msgspec.structs.replace(change, reason=None)
         try:
-            done, _ = await asyncio.wait({publishing}, timeout=QUICK)
-            if not done:
-                said = msgspec.structs.replace(change, reason=None)
-                await self._executions.move(execution.id, E.PUBLISHING, said, expect={E.RUNNING})
-            result = await publishing
+            with self._told_if_slow(execution.id, E.PUBLISHING, said, expect={E.RUNNING}):
+                result = await self._publishing.publish(execution, folder, code, insist=to is E.COMPLETED)
         except ExecutionFailed as failure:
             log.warning("%s: the result could not be published: %s", execution.id, failure.message)
             reason = failure.reason if to is E.COMPLETED else change.reason
             return E.FAILED, msgspec.structs.replace(change, reason=reason)
-        finally:
-            publishing.cancel()
         steps = change.steps | {"publish": elapsed(began)}
         return to, msgspec.structs.replace(change, result=result, steps=steps)
 

@@ -79,12 +79,12 @@ class Plugins:
 async def gather(
     job: Job, requested: Resources, plugins: Plugins, *, input_sizes: Mapping[str, int] | None = None
 ) -> JobFacts:
-    """Ask the plug-ins about a job, all at once. A plug-in that fails or hangs refuses; this never raises for it."""
+    """Ask the plug-ins about a job. A plug-in that fails or hangs refuses; this never raises for it."""
     task = job.task
-    inputs = [_look_at(spec, plugins) for spec in task.input_sources]
-    engine, publisher, found = await asyncio.gather(
-        _ask_engine(job, plugins), _ask_publisher(job, plugins), asyncio.gather(*inputs)
-    )
+    # One after another and without tasks of their own: an answer that needs no waiting then costs no turn of the loop.
+    engine = await _ask_engine(job, plugins)
+    publisher = await _ask_publisher(job, plugins)
+    found = [await _look_at(spec, plugins) for spec in task.input_sources]
     known = input_sizes or {}
     # Data that is here already takes no further room; a size the hub knows stands in for one we do not.
     sizes = [
@@ -107,7 +107,8 @@ async def _ask_engine(job: Job, plugins: Plugins) -> tuple[Reason, ...]:
     if executor is None:
         return ()
     try:
-        return tuple(await asyncio.wait_for(executor.refusals(engine.type, engine.params), PATIENCE))
+        async with asyncio.timeout(PATIENCE):
+            return tuple(await executor.refusals(engine.type, engine.params))
     except Exception as error:  # noqa: BLE001 - a plug-in's bug must not stop the node from answering
         return (_broken("engine", engine.type, error),)
 
@@ -118,7 +119,8 @@ async def _ask_publisher(job: Job, plugins: Plugins) -> tuple[Reason, ...]:
     if publisher is None:
         return ()
     try:
-        return tuple(await asyncio.wait_for(publisher.refusals(wanted.params), PATIENCE))
+        async with asyncio.timeout(PATIENCE):
+            return tuple(await publisher.refusals(wanted.params))
     except Exception as error:  # noqa: BLE001 - as above
         return (_broken("publisher", wanted.type, error),)
 
@@ -128,7 +130,8 @@ async def _look_at(spec: InputSpec, plugins: Plugins) -> InputFact:
     if source is None:
         return InputFact(spec=spec)
     try:
-        return InputFact(spec=spec, estimate=await asyncio.wait_for(source.estimate(spec.source.params), PATIENCE))
+        async with asyncio.timeout(PATIENCE):
+            return InputFact(spec=spec, estimate=await source.estimate(spec.source.params))
     except Exception as error:  # noqa: BLE001 - as above
         return InputFact(spec=spec, estimate=Estimate(refusals=[_broken("input", spec.source.type, error)]))
 

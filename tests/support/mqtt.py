@@ -1,6 +1,7 @@
 """A plain MQTT 5 client for tests that look at the broker itself: reason codes of publishes, and what arrives."""
 
 import asyncio
+import socket
 import ssl
 from typing import Any
 
@@ -19,6 +20,7 @@ class PlainClient(aiomqtt.Client):
             clean_start=True,
             tls_context=context,
             timeout=30,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         self._codes: dict[int, int] = {}
         library: Any = self._client
