@@ -133,7 +133,7 @@ async def _stop(parts: Parts) -> None:
     """Say goodbye, then let go: inbound first, so that nothing new begins."""
     try:
         async with asyncio.timeout(GOODBYE):
-            await parts.link.goodbye(parts.sync.goodbye())
+            await parts.link.goodbye(parts.sync.leave())
             parts.fencing.close()
             for part in (
                 parts.tendering,

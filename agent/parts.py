@@ -25,11 +25,12 @@ from agent.offers import Offers
 from agent.opening import Opener
 from agent.ports import Ports
 from agent.preparing import Preparation
+from agent.presence import VERSION, Presence
 from agent.recovery import Recovery
 from agent.results import Publishing
 from agent.runner import Runner
 from agent.store.store import Store
-from agent.sync import VERSION, Sync
+from agent.sync import Sync
 from agent.tendering import Tendering
 from agent.tidying import Tidying
 from agent.voice import Voice
@@ -124,14 +125,20 @@ class Parts:
             voice=voice,
             counters=self.counters,
         )
+        self.presence = Presence(
+            voice=voice,
+            numbers=store.numbers,
+            executions=store.executions,
+            interval=self.config.link.health_seconds,
+            capabilities=lambda: self.capabilities,
+            want_version=lambda: self.wishes.version,
+        )
         self.sync = Sync(
             voice=voice,
             numbers=store.numbers,
             executions=store.executions,
             table=store.outbox,
-            interval=self.config.link.health_seconds,
-            capabilities=lambda: self.capabilities,
-            want_version=lambda: self.wishes.version,
+            presence=self.presence,
         )
         self.acceptance = Acceptance(
             executions=store.executions,
@@ -190,12 +197,12 @@ class Parts:
         self.sync.receive_with = self.inbox.receive
         self.sync.went_down = self.fencing.down
         self.sync.came_up = self.fencing.up
-        self.commands.drained = self.sync.presence_changed
+        self.commands.drained = self.sync.facts_changed
         self.commands.resync = self.sync.resync
 
     def node_facts(self) -> NodeFacts:
         """The node as it stands, for a decision."""
-        state, ports = self.sync.state(), self.ports.used
+        state, ports = self.presence.state, self.ports.used
         if state is not self.facts.state or ports != self.facts.ports:
             self.facts = dataclasses.replace(self.facts, state=state, ports=ports)
         return self.facts
@@ -206,14 +213,14 @@ class Parts:
         self.capabilities = await self.probe.collect()
         self.facts = NodeFacts(
             node_id=self.identity.node_id,
-            state=self.sync.state(),
+            state=self.presence.state,
             labels=self.capabilities.labels,
             engines=self.probe.engines,
             inputs=frozenset(self.offers.plugins.inputs),
             publishers=frozenset(self.offers.plugins.publishers),
         )
         if before != self.capabilities and before.name:
-            await self.sync.presence_changed()
+            await self.sync.facts_changed()
 
     def _engine_checks(self) -> Sequence[Check]:
         return [Check(f"engine-{name}", "warn", why[:120]) for name, why in self.capabilities.unavailable.items()][:6]

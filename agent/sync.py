@@ -1,13 +1,11 @@
-"""Keeps the hub's picture of this node true: births, held, presence, and the outbox, over links that come and go."""
+"""Keeps the hub's picture of this node true over links that come and go: births, held, and the outbox."""
 
 import asyncio
-import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
+from agent.presence import Presence
 from agent.store import lanes
 from agent.store.ledger import Executions
 from agent.store.outbox import OutboxTable
@@ -17,51 +15,28 @@ from agent.voice import Voice
 from wire import clock
 from wire.failures import TenderError
 from wire.link import Outgoing, Packet
-from wire.messages import (
-    Capabilities,
-    EventBatch,
-    Held,
-    HeldItem,
-    HubStatus,
-    NodeStatus,
-    Row,
-    StatusBatch,
-)
+from wire.messages import EventBatch, HubStatus, NodeStatus, Row, StatusBatch
 from wire.outbox import Outbox
 from wire.states import NodeState
 
 log = logging.getLogger(__name__)
-VERSION = "0.1.0"
-HELD_AFTER = 0.2
-HELD_APART = 2.0
-"""Seconds that changes are gathered before `held` is said, and between two of them."""
-HELD_PAGE = 200
+HELD_AFTER, HELD_APART = 0.2, 2.0
+"""Seconds that changes are gathered before `held` is said, and at least between two of them."""
 GATHER = 0.025
 """Seconds that reports wait for company; the end of an execution is told at once, with all before it."""
 JITTER = 2.0
+"""Seconds over which the nodes of a fleet spread what they say to a hub that has come back."""
 
 
 class Sync:
-    """The handler of the link: what is said when it opens, and the channel on which the rest is heard."""
+    """The handler of the link. `receive_with`, `came_up` and `went_down` are set by the composition root."""
 
     def __init__(
-        self,
-        *,
-        voice: Voice,
-        numbers: Numbers,
-        executions: Executions,
-        table: OutboxTable,
-        interval: int,
-        capabilities: Callable[[], Capabilities],
-        want_version: Callable[[], int],
+        self, *, voice: Voice, numbers: Numbers, executions: Executions, table: OutboxTable, presence: Presence
     ) -> None:
-        self._voice, self._numbers, self._executions = voice, numbers, executions
-        self._interval, self._capabilities = interval, capabilities
-        self._want_version = want_version
+        self._voice, self._numbers, self._presence = voice, numbers, presence
         self.outbox = Outbox(table, self._send, list(lanes.LANES))
         self.outbox.acked(table.acked)
-        self._since = int(clock.unix())
-        self._said_caps = ""
         self._hub_ep = numbers.get("hub_ep")
         self._held_timer: asyncio.TimerHandle | None = None
         self._held_at = float("-inf")
@@ -72,7 +47,7 @@ class Sync:
         self.went_down: Callable[[], None] = lambda: None
         self.receive_with: Callable[[list[Packet]], Awaitable[None]] | None = None
         table.written = self._written
-        executions.changed = self.changed
+        executions.changed = self._changed
 
     # --- the link's handler -----------------------------------------------------------------------------
 
@@ -82,13 +57,11 @@ class Sync:
         return ep
 
     def will(self, ep: int) -> Outgoing:
-        return self._voice.outgoing(NodeStatus(ep=ep, state=NodeState.OFFLINE, why="the link was lost"))
+        return self._presence.will(ep)
 
     async def up(self, *, session_present: bool) -> None:
-        """Birth: presence, capabilities if the broker may not have them, and what is held; then the outbox."""
-        if not session_present:
-            self._said_caps = ""
-        await self.announce()
+        """Birth, then the outbox. A broker that knows no session of ours may have lost all it kept."""
+        await self._announce(everything=not session_present)
         self.outbox.reconnected()
         self.online.set()
         self.came_up()
@@ -98,49 +71,26 @@ class Sync:
             await self.receive_with(packets)
 
     def down(self, why: str) -> None:
-        if self.online.is_set():
-            log.warning("offline: %s; work goes on", why)
+        log.warning("no link to the broker (%s); work goes on, and it is tried again", why)
         self.online.clear()
         self.went_down()
 
-    # --- saying -----------------------------------------------------------------------------------------
+    # --- what others bring about ------------------------------------------------------------------------
 
-    async def announce(self, *, everything: bool = False) -> None:
-        """Say who is here. Raises TenderError when the link goes down meanwhile."""
-        capabilities = msgspec.structs.replace(self._capabilities(), ep=self._voice.ep)
-        name = _hash(capabilities)
-        if everything or name != self._said_caps:
-            await self._voice.say(capabilities)
-            self._said_caps = name
-        await self._voice.say(self._presence(name))
-        await self._say_held()
+    def leave(self) -> Outgoing:
+        """The last message; nothing more is said after it."""
+        self.online.clear()
+        return self._presence.goodbye()
 
-    async def presence_changed(self) -> None:
-        """Draining, or what this node can do, has changed."""
-        if self._voice.connected:
-            await self.announce()
+    async def facts_changed(self) -> None:
+        """The node drains or not, or what it can do has changed. Ordinary while offline: the birth will say it."""
+        if self.online.is_set():
+            await self._quietly(self._announce(everything=False))
 
     async def resync(self) -> None:
         """Say everything again, as after a first connect."""
         self.outbox.reconnected()
-        await self.announce(everything=True)
-
-    def goodbye(self) -> Outgoing:
-        """The last message of a clean stop: no will is needed then, and nothing more is said."""
-        self.online.clear()
-        return self._voice.outgoing(
-            NodeStatus(ep=self._voice.ep, state=NodeState.OFFLINE, since=int(clock.unix()), why="stopped")
-        )
-
-    def state(self) -> NodeState:
-        return NodeState.DRAINING if self._numbers.get("draining") else NodeState.ONLINE
-
-    def _presence(self, caps: str) -> NodeStatus:
-        return NodeStatus(
-            ep=self._voice.ep, state=self.state(), since=self._since, next=self._interval, agent=VERSION, caps=caps
-        )
-
-    # --- hearing of presence ----------------------------------------------------------------------------
+        await self._quietly(self._announce(everything=True))
 
     def own_state(self, status: NodeStatus) -> None:
         """Our own presence as others see it: an older one, or a will that came late, is put right at once."""
@@ -148,7 +98,7 @@ class Sync:
         if status.ep > ep:
             log.error("another box speaks as this node with epoch %d, ours is %d", status.ep, ep)
         elif self.online.is_set() and (status.ep < ep or status.state is NodeState.OFFLINE):
-            self._beside(self._voice.say(self._presence(self._said_caps)))
+            self._beside(self._presence.say_state())
 
     def hub_appeared(self, status: HubStatus) -> None:
         """A new epoch of the hub: say everything again, not all nodes in the same moment."""
@@ -158,13 +108,17 @@ class Sync:
         if not first and self.online.is_set():
             self._beside(self._again(random.uniform(0, JITTER)))  # noqa: S311  spreads load
 
-    async def _again(self, pause: float) -> None:
-        await asyncio.sleep(pause)
-        await self.resync()
+    async def close(self) -> None:
+        for timer in (self._held_timer, self._wake_timer):
+            if timer is not None:
+                timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # --- changes ----------------------------------------------------------------------------------------
+    # --- changes of executions --------------------------------------------------------------------------
 
-    def changed(self, execution: Execution) -> None:
+    def _changed(self, execution: Execution) -> None:
         """An execution changed (its commit is done)."""
         if execution.over:
             self.outbox.wake()
@@ -184,25 +138,22 @@ class Sync:
     def _held_is_due(self) -> None:
         self._held_timer = None
         if self.online.is_set():
-            self._beside(self._say_held())
-
-    async def _say_held(self) -> None:
-        self._held_at = clock.monotonic()
-        items = [
-            HeldItem(execution.id, execution.ver, execution.state) for execution in self._executions.known.values()
-        ]
-        pages = max(1, -(-len(items) // HELD_PAGE))
-        for page in range(pages):
-            part = items[page * HELD_PAGE : (page + 1) * HELD_PAGE]
-            await self._voice.say(
-                Held(ep=self._voice.ep, want=self._want_version(), items=part, page=page, pages=pages)
-            )
+            self._held_at = clock.monotonic()
+            self._beside(self._presence.say_held())
 
     async def _send(self, lane: str, rows: list[Row]) -> None:
         kind = StatusBatch if lane == lanes.STATUS else EventBatch
         await self._voice.say(kind(ep=self._voice.ep, rows=rows))
 
-    # --- tasks ------------------------------------------------------------------------------------------
+    # --- saying -----------------------------------------------------------------------------------------
+
+    async def _announce(self, *, everything: bool) -> None:
+        self._held_at = clock.monotonic()
+        await self._presence.announce(everything=everything)
+
+    async def _again(self, pause: float) -> None:
+        await asyncio.sleep(pause)
+        await self.resync()
 
     def _beside(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(self._quietly(work))
@@ -214,17 +165,3 @@ class Sync:
             await work
         except TenderError as error:
             log.info("not said: %s", error)
-
-    async def close(self) -> None:
-        for timer in (self._held_timer, self._wake_timer):
-            if timer is not None:
-                timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def _hash(capabilities: Capabilities) -> str:
-    """A short name of what a node can do, whatever its epoch."""
-    body = msgspec.json.encode(msgspec.structs.replace(capabilities, ep=0))
-    return hashlib.sha256(body).hexdigest()[:16]

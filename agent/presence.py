@@ -1,0 +1,90 @@
+"""What the node says of itself: that it is here, what it can do, and which executions it holds."""
+
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+
+from agent.store.ledger import Executions
+from agent.store.store import Numbers
+from agent.voice import Voice
+from wire import clock
+from wire.link import Outgoing
+from wire.messages import Capabilities, Held, HeldItem, NodeStatus
+from wire.states import NodeState
+
+VERSION = "0.1.0"
+HELD_PAGE = 200
+"""Executions on one page of `held`; 200 stay below its cap of 16 KiB."""
+
+
+class Presence:
+    """Makes the retained documents of this node. `interval` is how often its health is heard, in seconds."""
+
+    def __init__(
+        self,
+        *,
+        voice: Voice,
+        numbers: Numbers,
+        executions: Executions,
+        interval: int,
+        capabilities: Callable[[], Capabilities],
+        want_version: Callable[[], int],
+    ) -> None:
+        self._voice, self._numbers, self._executions = voice, numbers, executions
+        self._interval, self._capabilities, self._want_version = interval, capabilities, want_version
+        self._since = int(clock.unix())
+        self._said_caps = ""
+
+    @property
+    def state(self) -> NodeState:
+        return NodeState.DRAINING if self._numbers.get("draining") else NodeState.ONLINE
+
+    def will(self, ep: int) -> Outgoing:
+        return self._voice.outgoing(NodeStatus(ep=ep, state=NodeState.OFFLINE, why="the link was lost"))
+
+    def goodbye(self) -> Outgoing:
+        """The last message of a clean stop: no will is needed then."""
+        now = int(clock.unix())
+        return self._voice.outgoing(
+            NodeStatus(ep=self._voice.ep, state=NodeState.OFFLINE, since=now, why="stopped", agent=VERSION)
+        )
+
+    async def announce(self, *, everything: bool) -> None:
+        """Say who is here and what is held; capabilities only if they changed, or `everything` is wanted.
+
+        Raises TenderError when the link goes down meanwhile.
+        """
+        capabilities = msgspec.structs.replace(self._capabilities(), ep=self._voice.ep)
+        name = _hash(capabilities)
+        if everything or name != self._said_caps:
+            await self._voice.say(capabilities)
+            self._said_caps = name
+        await self.say_state()
+        await self.say_held()
+
+    async def say_state(self) -> None:
+        await self._voice.say(
+            NodeStatus(
+                ep=self._voice.ep,
+                state=self.state,
+                since=self._since,
+                next=self._interval,
+                agent=VERSION,
+                caps=self._said_caps,
+            )
+        )
+
+    async def say_held(self) -> None:
+        items = [HeldItem(one.id, one.ver, one.state) for one in self._executions.known.values()]
+        pages = max(1, -(-len(items) // HELD_PAGE))
+        for page in range(pages):
+            part = items[page * HELD_PAGE : (page + 1) * HELD_PAGE]
+            held = Held(ep=self._voice.ep, want=self._want_version(), items=part, page=page, pages=pages)
+            await self._voice.say(held)
+
+
+def _hash(capabilities: Capabilities) -> str:
+    """A short name of what a node can do, whatever its epoch."""
+    body = msgspec.json.encode(msgspec.structs.replace(capabilities, ep=0))
+    return hashlib.sha256(body).hexdigest()[:16]
