@@ -42,6 +42,15 @@ class Auction:
         return self.min_bids is not None and bids >= self.min_bids
 
 
+def so_far(auction: Auction, names: Mapping[str, str]) -> TenderRecord:
+    """The record of an open auction with the answers that are in; nodes that may still answer are `waiting`."""
+    bids = [_entry(auction, node_id, names) for node_id in auction.invited]
+    return msgspec.structs.replace(
+        auction.record,
+        bids=[msgspec.structs.replace(one, outcome="waiting") if one.outcome == "silent" else one for one in bids],
+    )
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a tender ended: the winner's node id, if any, and the record to store."""

@@ -34,6 +34,11 @@ class Courier:
         """The epoch of the current session."""
         return self.link.ep if self.link else 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether what is sent now leaves at all."""
+        return self.link is not None and self.link.connected.is_set()
+
     def outgoing(self, address: Address, message: Message) -> Outgoing:
         """The sealed message. Raises TooLarge."""
         return self.sealed(address, message, encode(message))

@@ -31,6 +31,8 @@ ACCEPT_WITHIN = 10.0
 HOLD_TTL = 30.0
 WAKE_ON_ROOM = 3
 """Waiting jobs looked at when work ends somewhere."""
+SETTLE = 30.0
+"""Seconds after the hub's link came up in which nodes that are away are not counted out: theirs was cut too."""
 AVOID_SECONDS = 30.0
 """A node that declined or refused a job is not asked for it again for so long."""
 
@@ -45,6 +47,12 @@ class Dispatcher:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._avoid: dict[tuple[str, str], tuple[float, Reason]] = {}
         self.finished: dict[str, asyncio.Event] = {}
+        self._link_up_at = clock.monotonic()
+
+    def link_up(self) -> None:
+        """The hub can be heard again: every job is looked at, with patience for nodes that reconnect as well."""
+        self._link_up_at = clock.monotonic()
+        self.wake_all()
 
     def wake(self, job_id: str) -> None:
         """Something about the job changed: plan it, after the plan that runs now if there is one."""
@@ -101,8 +109,11 @@ class Dispatcher:
             ranked=self._rank(live),
             now=clock.unix_ns(),
             backlog=self._board.waiting > len(self._registry.nodes),
+            settling=not self._courier.connected or clock.monotonic() < self._link_up_at + SETTLE,
         )
-        steps = scheduler.plan(facts)
+        # While the link is down nobody would hear an invitation, and its window would pass: `link_up` plans again.
+        heard = self._courier.connected
+        steps = [step for step in scheduler.plan(facts) if heard or not isinstance(step, scheduler.OpenTender)]
         if steps:
             await self._perform(live, steps, {entry.node_id: entry for entry in facts.ranked})
         if live.over:

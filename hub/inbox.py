@@ -84,13 +84,14 @@ class Inbox:
         return self._courier.presence(ep, online=False, since=int(clock.unix()), version=self._version)
 
     async def up(self, *, session_present: bool) -> None:
-        """Tell that the hub is here, and every approved node what is wanted of it."""
+        """Tell that the hub is here, and every approved node what is wanted of it; then look at all jobs."""
         del session_present
         assert self._courier.link is not None  # noqa: S101
         presence = self._courier.presence(self._courier.ep, online=True, since=self._since, version=self._version)
         await self._courier.link.publish(presence)
         for node_id in list(self._registry.nodes):
             self._courier.want_changed(node_id)
+        self._dispatcher.link_up()
 
     def down(self, why: str) -> None:
         log.warning("no link to the broker (%s); trying again", why)

@@ -18,6 +18,8 @@ from wire.states import Membership, NodeState
 
 BUSY = "busy"
 """Code of reasons that go away by themselves when work on the node ends."""
+AWAY = "away"
+"""Code of the reason of a node that is not online."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _presence(question: Question, node: Node) -> float | Reason:
         return Reason("not-approved", "the node is not approved", "tender node approve " + node.id)
     presence = node.presence(question.now)
     if presence is not NodeState.ONLINE:
-        return Reason("away", f"the node is {presence}", "it is asked when it is back")
+        return Reason(AWAY, f"the node is {presence}", "it is asked when it is back")
     if question.monotonic < node.cool_until:
         return Reason("cooling", f"cools off after {node.failures} failures in a row", "it is asked again soon")
     return 0.0

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hub.ranking import Ranked, shortage
+from hub.ranking import AWAY, Ranked, shortage
 from hub.store.records import ExecutionRecord, JobRecord, TenderRecord
 from wire.failures import Reason
 from wire.states import TERMINAL_JOBS, Desired, ExecutionState, JobState, JobType, TenderState
@@ -93,6 +93,8 @@ class Facts:
     ranked: Sequence[Ranked]
     now: int
     backlog: bool = False
+    settling: bool = False
+    """Whether the link has just come up: nodes that are away may be on their way back as well."""
 
 
 def plan(facts: Facts) -> list[Step]:
@@ -186,10 +188,15 @@ def _next_try(facts: Facts, slot: int, mine: Sequence[ExecutionRecord], auctions
     recent = [t for t in auctions if t.state is TenderState.FAILED]
     if job.spec.task.timeouts.queue_timeout or job.type is JobType.SERVICE:
         return _queue_timeout(facts) or LookAgain(5.0)
-    if temporary and mine and not recent:
+    if _coming_back(facts) or (temporary and mine and not recent):
         # The job ran before, so the fleet does suit it: nodes that are away or cooling come back.
         return LookAgain(5.0)
     return MoveJob(JobState.FAILED, shortage(job.spec.count, list(facts.ranked), _declines(recent)))
+
+
+def _coming_back(facts: Facts) -> bool:
+    """Whether a node that lacks nothing but its link may be on its way back, as the hub's own link just was."""
+    return facts.settling and any(e.reasons and all(r.code == AWAY for r in e.reasons) for e in facts.ranked)
 
 
 def _retry(job: JobRecord, failed: Sequence[ExecutionRecord], now: int) -> Step | None:
@@ -305,7 +312,7 @@ def _everywhere(facts: Facts) -> list[Step]:
 
 
 def _nowhere(facts: Facts) -> Step:
-    if facts.job.spec.task.timeouts.queue_timeout:
+    if _coming_back(facts) or facts.job.spec.task.timeouts.queue_timeout:
         return LookAgain(5.0)
     return MoveJob(JobState.FAILED, shortage(1, list(facts.ranked)))
 

@@ -129,7 +129,7 @@ def _bid_row(bid: Item) -> tuple[str, ...]:
         f"  {bid.get('NodeName') or short(bid.get('NodeID'))}",
         str(bid.get("Outcome", "")),
         f"{bid.get('Score', 0):g} → {bid.get('Rank', 0):g}" if offered else "",
-        milliseconds(bid.get("AnsweredMilliseconds")) if bid.get("Outcome") != "silent" else "",
+        milliseconds(bid.get("AnsweredMilliseconds")) if bid.get("Outcome") not in {"silent", "waiting"} else "",
         "\n".join(f"{r.get('Code', '')}: {r.get('Message', '')}" for r in reasons),
         "\n".join(str(r.get("Hint", "")) for r in reasons),
     )

@@ -20,7 +20,7 @@ class PodmanFolder(RunFolder):
 
     def write_order(self, order: Order) -> None:
         fresh = self.path / "podman.new"
-        self._write(fresh, msgspec.json.encode(order), durable=True)
+        self._write(str(fresh), msgspec.json.encode(order), durable=True)
         fresh.rename(self.path / "podman.json")
 
     def forget_order(self) -> None:

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 
 from hub.api import shapes
+from hub.auction import so_far
 from hub.parts import Hub
 from hub.store import jobs as store
 from hub.store import search
@@ -237,11 +238,13 @@ async def why(request: Req, name: str, namespace: str = "default") -> dict[str, 
     hub = hub_of(request)
     job = await _find(request, name, namespace)
     tenders = await hub.database.read(lambda c: store.tenders_of(c, job.id))
+    names = {node.id: node.name for node in hub.registry.nodes.values()}
+    running = hub.board.auctions
     return {
         "JobID": job.id,
         "State": job.state.value,
         "Message": job.message,
-        "Tenders": [shapes.tender(tender) for tender in tenders],
+        "Tenders": [shapes.tender(so_far(running[t.id], names) if t.id in running else t) for t in tenders],
     }
 
 

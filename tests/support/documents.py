@@ -58,7 +58,7 @@ def named_tests(text: str) -> list[tuple[str, str]]:
     return _TEST.findall(text)
 
 
-def tests_in(name: str) -> set[str]:
+def names_of_tests(name: str) -> set[str]:
     """The names of the test functions in a file."""
     tree = ast.parse(text_of(name))
     return {

@@ -77,6 +77,17 @@ def test_when_no_node_can_ever_run_it_the_job_fails_with_grouped_reasons():
     )
 
 
+def test_after_the_link_came_up_nodes_that_are_only_away_are_waited_for():
+    away = Reason("away", "the node is offline")
+    for kind in ("batch", "ops"):
+        steps = plan(facts(job(kind=kind), nodes=ranked(away, NO), settling=True))
+        assert steps[0] == LookAgain(5.0)
+        (given_up,) = plan(facts(job(kind=kind), nodes=ranked(away, NO)))
+        assert given_up.state is JobState.FAILED
+        (hopeless,) = plan(facts(job(kind=kind), nodes=ranked(NO, NO), settling=True))
+        assert hopeless.state is JobState.FAILED
+
+
 def test_with_a_queue_timeout_it_waits_for_the_fleet_to_change_and_then_gives_up():
     patient = job(timeouts=Timeouts(queue_timeout=60))
     steps = plan(facts(patient, nodes=ranked(NO), now=NOW + 59 * S))

@@ -1,0 +1,48 @@
+"""What is freed on disk: folders of nobody at start, folders of forgotten executions at once."""
+
+import pytest
+
+from agent.store import memory
+from agent.store.records import KeptResult
+from agent.store.store import Store
+from agent.tidying import Tidying
+
+
+@pytest.fixture
+async def store(tmp_path):
+    opened = Store(tmp_path / "agent.db")
+    await opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "executions"
+    for name in ("e-live", "e-kept", "e-nobody"):
+        (folder / name / "results").mkdir(parents=True)
+        (folder / name / "results" / "stdout").write_text("said")
+    return folder
+
+
+async def keep(store: Store, execution_id: str, until: int) -> None:
+    kept = KeptResult(execution_id, "0" * 64, 4, until)
+    await store.results._db.write(lambda connection: memory.keep_result(connection, kept))
+
+
+async def test_at_start_only_folders_of_known_executions_and_kept_results_stay(store, root):
+    await keep(store, "e-kept", 2**62)
+    await Tidying(root, store.results).sweep({"e-live": None})
+    assert {path.name for path in root.iterdir()} == {"e-live", "e-kept"}
+    assert (root / "e-kept" / "results" / "stdout").read_text() == "said"
+
+
+async def test_a_start_without_any_folder_is_no_problem(store, tmp_path):
+    await Tidying(tmp_path / "nothing", store.results).sweep([])
+
+
+async def test_a_kept_result_goes_when_its_time_is_over(store, root):
+    await keep(store, "e-kept", 1)
+    await Tidying(root, store.results).prune()
+    assert not (root / "e-kept").exists()
+    assert not await store.results.all()
