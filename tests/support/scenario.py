@@ -165,6 +165,16 @@ async def states(node: AgentProcess) -> dict[str, str]:
     return {row["id"]: row["state"] for row in await node_rows(node, "SELECT id, state FROM executions")}
 
 
+async def in_state(node: AgentProcess, *wanted: str) -> str:
+    """The only execution of a node, once it is in one of these states."""
+
+    async def look() -> str:
+        return next((one for one, state in (await states(node)).items() if state in wanted), "")
+
+    found: str = await until(look)
+    return found
+
+
 async def executions(hub: HubProcess, job_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = (await hub.get(f"jobs/{job_id}/executions"))["Items"]
     return found
@@ -179,6 +189,16 @@ async def why(hub: HubProcess, job_id: str) -> list[dict[str, Any]]:
 def outcomes(tender: dict[str, Any]) -> dict[str, str]:
     """Name of each invited node and what became of its bid."""
     return {bid["NodeName"]: bid["Outcome"] for bid in tender["Bids"]}
+
+
+async def answers(fleet: Fleet, job_id: str, wanted: dict[str, str]) -> None:
+    """Until the newest tender of a job stands like this."""
+
+    async def look() -> bool:
+        tenders = await why(fleet.hub, job_id)
+        return bool(tenders) and outcomes(tenders[-1]) == wanted
+
+    await until(look)
 
 
 def reason_of(execution: dict[str, Any]) -> str:

@@ -1,0 +1,143 @@
+"""What scenarios do to processes and links: freeze, cut, hold one direction; and a fleet that is made whole again."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from tests.support.fleet import AgentProcess, Fleet
+from tests.support.scenario import Gate, Notebook, settings
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Generator[None]:
+    """A process that gets no time at all. It may be killed meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+class Relay:
+    """A TCP link to a port: `hold` keeps everything that comes down, `cut` ends all connections for good."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._down = asyncio.Event()
+        self._down.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    def hold(self) -> None:
+        self._down.clear()
+
+    async def cut(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._down.set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            above, below = await asyncio.open_connection("127.0.0.1", self._target)
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._pump(reader, below))
+                pumps.create_task(self._pump(above, writer, down=True))
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, down: bool = False) -> None:
+        try:
+            while data := await reader.read(64 * 1024):
+                if down:
+                    await self._down.wait()
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def relay_to(port: int) -> AsyncGenerator[Relay]:
+    """A relay on a free port of 127.0.0.1."""
+    relay = Relay(port)
+    server = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
+    relay.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield relay
+        await relay.cut()
+
+
+def _enrolment(node: AgentProcess) -> Path:
+    return node.folder / "data" / "identity" / "enrolment.json"
+
+
+def broker_port(node: AgentProcess) -> int:
+    """Where a node that has joined looks for the broker."""
+    document = msgspec.json.decode(_enrolment(node).read_bytes())
+    return int(document["reply"]["brokers"][0].rpartition(":")[2])
+
+
+def look_elsewhere(node: AgentProcess, port: int) -> None:
+    """From its next start on the node looks for the broker at this port."""
+    document = msgspec.json.decode(_enrolment(node).read_bytes())
+    document["reply"]["brokers"] = [f"127.0.0.1:{port}"]
+    _enrolment(node).write_bytes(msgspec.json.encode(document))
+
+
+@dataclass
+class Stage:
+    """A fleet of two that all scenarios of one file play on. Its nodes are killed, its hub is not."""
+
+    folder: Path
+    fleet: Fleet
+    gates: dict[str, Gate]
+    played: int = 0
+
+    def notebook(self) -> Notebook:
+        self.played += 1
+        return Notebook(self.folder / f"notebook-{self.played}")
+
+    async def whole(self) -> None:
+        """Everybody runs and every owner says yes."""
+        for gate in self.gates.values():
+            gate.say("yes")
+        for node in self.fleet.nodes.values():
+            if node.process is None or node.process.returncode is not None:
+                await node.start()
+        await self.fleet.online(len(self.fleet.nodes))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="house")
+async def house_fixture(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stage]:
+    """The stage of a file. `NODES` of the file adds settings to its nodes."""
+    folder = tmp_path_factory.mktemp("stage")
+    gates = {name: Gate(folder / f"gate-{name}") for name in ("north", "south")}
+    more: str = getattr(request.module, "NODES", "")
+    nodes = {name: settings(folder, name, more, gate.toml) for name, gate in gates.items()}
+    async with Fleet(folder, nodes) as fleet:
+        yield Stage(folder, fleet, gates)
+
+
+@pytest_asyncio.fixture(loop_scope="module", name="stage")
+async def stage_fixture(house: Stage) -> Stage:
+    """The stage, whole again whatever the scenario before has done."""
+    await house.whole()
+    return house
