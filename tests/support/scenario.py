@@ -119,6 +119,11 @@ class Gate:
         whole.write_text(word + "\n")
         whole.rename(self._word)
 
+    def think_again(self) -> None:
+        """Those who come later wait for the next word."""
+        self._word.unlink(missing_ok=True)
+        self._asked.unlink(missing_ok=True)
+
     @property
     def asked(self) -> int:
         return len(self._asked.read_text().splitlines()) if self._asked.exists() else 0
@@ -178,6 +183,12 @@ async def in_state(node: AgentProcess, *wanted: str) -> str:
 async def executions(hub: HubProcess, job_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = (await hub.get(f"jobs/{job_id}/executions"))["Items"]
     return found
+
+
+async def winner(fleet: Fleet, job_id: str) -> AgentProcess:
+    """The node that got the newest award of a job."""
+    found: list[dict[str, Any]] = await until(lambda: executions(fleet.hub, job_id))
+    return fleet.nodes[found[-1]["Tender"]["NodeName"]]
 
 
 async def why(hub: HubProcess, job_id: str) -> list[dict[str, Any]]:

@@ -101,3 +101,15 @@ async def link_to(port: int) -> AsyncGenerator[Link]:
     async with server:
         yield link
         link.release()
+
+
+def held_page(site: WebServer, path: str, body: bytes) -> asyncio.Event:
+    """A page that answers only once the event is set."""
+    may = asyncio.Event()
+
+    async def script(_: str, writer: asyncio.StreamWriter) -> None:
+        await may.wait()
+        writer.write(answer("200 OK", body))
+
+    site.scripts[path] = script
+    return may
