@@ -26,15 +26,15 @@ from hub.pki import Pki
 from hub.registry import Registry
 from hub.results import Fetches, Results
 from hub.server import ApiServer
-from hub.store import fleet
+from hub.store import fleet, schema
 from hub.store import jobs as store
-from hub.store.schema import migrate
 from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
 from wire.database import Connection, Database
 from wire.failures import InvalidRequest
 from wire.link import Link, Options, mutual_tls
+from wire.migration import migrate
 from wire.quantities import resources
 from wire.states import ExecutionState
 from wire.topics import Topics
@@ -52,7 +52,7 @@ async def serve(config: HubConfig) -> None:
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     (config.data_dir / READY_FILE).unlink(missing_ok=True)
     path = config.data_dir / "hub.db"
-    migrate(path)
+    migrate(path, schema.SCHEMA, schema.VERSION)
     database = Database(path)
     database.open()
     try:

@@ -66,10 +66,8 @@ class RunFolder:
         return self._once("stop.json", msgspec.json.encode(reason), durable=True)
 
     def write_report(self, report: ExitReport) -> None:
-        temporary = f"{self._prefix}report.{os.getpid()}.tmp"
-        self._write(temporary, msgspec.json.encode(report), durable=True)
-        os.rename(temporary, f"{self._prefix}report.json")  # noqa: PTH104
-        sync_folder(self.path)
+        """Once, by the process that holds the lock. A torn one does not decode, so it needs no rename."""
+        self._write(f"{self._prefix}report.json", msgspec.json.encode(report), durable=True)
 
     def take_lock(self) -> None:
         """Held until this process ends, however it ends."""

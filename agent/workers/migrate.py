@@ -3,29 +3,13 @@
 import sys
 from pathlib import Path
 
-import sqlite_utils
-
 from agent.store.schema import SCHEMA, VERSION
-
-
-def migrate(path: Path) -> None:
-    """Idempotent; a kill at any line leaves the old schema or the new one. Raises RuntimeError for a newer file."""
-    database = sqlite_utils.Database(path)
-    try:
-        current = int(database.execute("PRAGMA user_version").fetchone()[0])
-        if current > VERSION:
-            raise RuntimeError(
-                f"{path} was written by a newer release (schema {current}, this one knows {VERSION}); install that one"
-            )
-        if current < VERSION:
-            database.conn.executescript(f"BEGIN IMMEDIATE;\n{SCHEMA}\nPRAGMA user_version={VERSION};\nCOMMIT;")
-    finally:
-        database.close()
+from wire.migration import migrate
 
 
 def main() -> int:
     try:
-        migrate(Path(sys.argv[1]))
+        migrate(Path(sys.argv[1]), SCHEMA, VERSION)
     except Exception as error:  # noqa: BLE001  the parent shows the last line, whatever it was
         print(error, file=sys.stderr)  # noqa: T201
         return 1

@@ -19,6 +19,7 @@ from agent.executors.process_names import boot_id
 from agent.executors.wasm_orders import LINE_CAP, Answer, Orders
 from agent.executors.wasm_spec import refusal
 from agent.workers.wasm_cache import ModuleCache, new_engine
+from agent.workers.wasm_rehearsal import rehearse
 from agent.workers.wasm_run import run_child
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed
@@ -98,6 +99,7 @@ def main() -> None:
     cache = ModuleCache(Path(sys.argv[1]), new_engine())
     parent = Parent(cache, float(sys.argv[2]))
     boot_id()  # read once, here
+    rehearse(cache)
     gc.collect()
     gc.freeze()
     gc.disable()

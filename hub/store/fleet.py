@@ -26,9 +26,6 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     held: Held | None
     heard: int
     since: int
-    status_o: int
-    event_o: int
-    want_ver: int
     created: int
 
 
@@ -51,6 +48,7 @@ def insert_node(
         " WHERE nodes.public_key = excluded.public_key",
         (node_id, name, membership, public_key, tls_key, clock.unix_ns()),
     )
+    connection.execute("INSERT INTO node_numbers (node_id) VALUES (?) ON CONFLICT DO NOTHING", (node_id,))
 
 
 def set_membership(connection: Connection, node_id: str, membership: Membership, message: str) -> None:
@@ -74,13 +72,19 @@ def heard(
 
 def lanes(connection: Connection, node_id: str) -> dict[str, int]:
     """The highest contiguous outbox number committed here, per lane."""
-    row = connection.execute("SELECT status_o, event_o FROM nodes WHERE id = ?", (node_id,)).fetchone()
+    row = connection.execute("SELECT status_o, event_o FROM node_numbers WHERE node_id = ?", (node_id,)).fetchone()
     return {} if row is None else {"status": row["status_o"], "event": row["event_o"]}
+
+
+def want_version(connection: Connection, node_id: str) -> int:
+    """The version of a node's desired set; 0 for a node that is not known."""
+    row = connection.execute("SELECT want_ver FROM node_numbers WHERE node_id = ?", (node_id,)).fetchone()
+    return 0 if row is None else row["want_ver"]
 
 
 def set_lane(connection: Connection, node_id: str, lane: str, number: int) -> None:
     column = {"status": "status_o", "event": "event_o"}[lane]
-    connection.execute(f"UPDATE nodes SET {column} = ? WHERE id = ?", (number, node_id))  # noqa: S608  a fixed set
+    connection.execute(f"UPDATE node_numbers SET {column} = ? WHERE node_id = ?", (number, node_id))  # noqa: S608  a fixed set
 
 
 def meta(connection: Connection, key: str, default: str = "") -> str:

@@ -8,7 +8,16 @@ from wire import clock
 from wire.database import Connection
 from wire.failures import Conflict, NotFound
 from wire.messages import ExecutionStatus
-from wire.states import JOB_MOVES, TERMINAL_EXECUTIONS, Desired, ExecutionState, JobState, TenderState, may_move
+from wire.states import (
+    JOB_MOVES,
+    TERMINAL_EXECUTIONS,
+    TERMINAL_JOBS,
+    Desired,
+    ExecutionState,
+    JobState,
+    TenderState,
+    may_move,
+)
 
 _LIVE = "state NOT IN (" + ", ".join(f"'{state}'" for state in sorted(TERMINAL_EXECUTIONS)) + ")"
 
@@ -108,6 +117,17 @@ def request_stop(connection: Connection, job_id: str, reason: str) -> None:
     )
 
 
+def may_start(connection: Connection, record: ExecutionRecord) -> bool:
+    """Whether the job still wants this execution: neither over, nor stopped, nor of another version by now."""
+    row = connection.execute("SELECT state, stop_reason, version FROM jobs WHERE id = ?", (record.job_id,)).fetchone()
+    return (
+        row is not None
+        and row["version"] == record.job_version
+        and row["stop_reason"] is None
+        and JobState(row["state"]) not in TERMINAL_JOBS
+    )
+
+
 def insert_execution(connection: Connection, record: ExecutionRecord, event: EventRecord) -> int:
     """A new wanted execution; returns the node's new `want` version."""
     connection.execute(
@@ -136,10 +156,11 @@ def insert_execution(connection: Connection, record: ExecutionRecord, event: Eve
 
 
 def bump_want(connection: Connection, node_id: str) -> int:
-    """One higher version of a node's desired set."""
-    return connection.execute(
-        "UPDATE nodes SET want_ver = want_ver + 1 WHERE id = ? RETURNING want_ver", (node_id,)
-    ).fetchone()["want_ver"]
+    """One higher version of a node's desired set; 0 for a node that was deleted."""
+    row = connection.execute(
+        "UPDATE node_numbers SET want_ver = want_ver + 1 WHERE node_id = ? RETURNING want_ver", (node_id,)
+    ).fetchone()
+    return 0 if row is None else row["want_ver"]
 
 
 def desire(connection: Connection, execution_id: str, desired: Desired, message: str) -> ExecutionRecord | None:

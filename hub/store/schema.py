@@ -1,12 +1,9 @@
-"""The hub's tables. Applied with sqlite-utils when the file's `user_version` is behind."""
-
-from pathlib import Path
-
-import sqlite_utils
+"""The hub's tables."""
 
 from wire.states import TERMINAL_EXECUTIONS, Desired, ExecutionState, JobState, JobType, Membership, TenderState
 
 VERSION = 1
+"""What `PRAGMA user_version` says of a file that this release works with."""
 
 
 def _one_of(column: str, states: type) -> str:
@@ -116,11 +113,16 @@ CREATE TABLE nodes (
     held BLOB,
     heard INTEGER NOT NULL DEFAULT 0,
     since INTEGER NOT NULL DEFAULT 0,
-    status_o INTEGER NOT NULL DEFAULT 0,
-    event_o INTEGER NOT NULL DEFAULT 0,
-    want_ver INTEGER NOT NULL DEFAULT 0,
     created INTEGER NOT NULL
 ) STRICT;
+
+-- Apart from the node: these change with each job, and a change writes the whole row with all its documents.
+CREATE TABLE node_numbers (
+    node_id TEXT PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+    status_o INTEGER NOT NULL DEFAULT 0,
+    event_o INTEGER NOT NULL DEFAULT 0,
+    want_ver INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE join_tokens (
     hash TEXT PRIMARY KEY,
@@ -136,16 +138,3 @@ CREATE TABLE idempotency (
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
-
-
-def migrate(path: Path) -> None:
-    """Bring the file to the current version. Raises RuntimeError for one made by a newer release."""
-    database = sqlite_utils.Database(path)
-    try:
-        current = int(database.execute("PRAGMA user_version").fetchone()[0])
-        if current > VERSION:
-            raise RuntimeError(f"{path} was written by a newer release (schema {current}, this one knows {VERSION})")
-        if current < VERSION:
-            database.conn.executescript(f"BEGIN IMMEDIATE;\n{SCHEMA}\nPRAGMA user_version={VERSION};\nCOMMIT;")
-    finally:
-        database.close()

@@ -18,7 +18,7 @@ from hub.enrolment import Enrolment, HubFacts
 from hub.membership import Members
 from hub.pki import Pki
 from hub.registry import Registry
-from hub.store.schema import migrate
+from hub.store.schema import SCHEMA, VERSION
 from hub.tokens import TokenDesk
 from tests.support.broker import make_csr
 from wire import clock
@@ -26,6 +26,7 @@ from wire.database import Database
 from wire.enrolment import ENROL_PATH, EnrolmentRequest, RenewalRequest
 from wire.failures import Conflict, Forbidden, TenderError, Unauthorized
 from wire.jointoken import parse
+from wire.migration import migrate
 from wire.signing import Signer
 from wire.topics import Topics
 
@@ -50,7 +51,7 @@ class EnrolmentBench:
 
     def __post_init__(self) -> None:
         self.pki = Pki(self.folder / "pki", now=lambda: clock.unix() + self.ahead)
-        migrate(self.folder / "hub.db")
+        migrate(self.folder / "hub.db", SCHEMA, VERSION)
         self.database = Database(self.folder / "hub.db")
         self.database.open()
         self.signer = self.pki.order_signer()
