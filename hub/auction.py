@@ -14,6 +14,9 @@ from wire.states import TenderState
 LAN_WINDOW = 2.0
 """Seconds that nodes have to answer. Hooks may take longer: their nodes say so by their time-outs."""
 
+MOST_SCORE = 100.0
+"""A node's word counts up to here, so that none can outbid all others, or its own failures, for ever."""
+
 
 @dataclass
 class Auction:
@@ -60,14 +63,24 @@ class Outcome:
 
 
 def settle(
-    auction: Auction, *, names: Mapping[str, str], wins: Mapping[str, int], closed: int, message: str = ""
+    auction: Auction,
+    *,
+    names: Mapping[str, str],
+    wins: Mapping[str, int],
+    closed: int,
+    message: str = "",
+    award: bool = True,
 ) -> Outcome:
-    """Close the auction: best sum of the node's score and the hub's rank, then fewest wins, then chance."""
+    """Close the auction: best sum of the node's score and the hub's rank, then fewest wins, then chance.
+
+    `wins` names the nodes that may win; one that was rejected or deleted meanwhile is not among them. Without
+    `award` nobody wins, and the answers are kept.
+    """
     entries = [_entry(auction, node_id, names) for node_id in auction.invited]
     chance = random.Random(auction.record.id)  # noqa: S311  a fair tie, not a secret; the id makes it repeatable
     order = sorted(
-        (entry for entry in entries if entry.outcome == "bid"),
-        key=lambda entry: (-(entry.score + entry.rank), wins.get(entry.node_id, 0), chance.random()),
+        (entry for entry in entries if award and entry.outcome == "bid" and entry.node_id in wins),
+        key=lambda entry: (-(entry.score + entry.rank), wins[entry.node_id], chance.random()),
     )
     winner = order[0].node_id if order else None
     bids = [
@@ -78,12 +91,21 @@ def settle(
     ]
     record = msgspec.structs.replace(
         auction.record,
-        state=TenderState.AWARDED if winner else TenderState.FAILED,
+        state=TenderState.AWARDED if winner else TenderState.FAILED if award else TenderState.CLOSED,
         closed=closed,
         message=message or ("" if winner else summary(bids)),
         bids=bids,
     )
     return Outcome(winner, record)
+
+
+def withdrawn(outcome: Outcome, message: str) -> Outcome:
+    """The same end of a tender without its winner: there is nothing left to be won."""
+    bids = [
+        msgspec.structs.replace(bid, outcome="lost") if bid.outcome == "won" else bid for bid in outcome.record.bids
+    ]
+    record = msgspec.structs.replace(outcome.record, state=TenderState.CLOSED, message=message, bids=bids)
+    return Outcome(None, record)
 
 
 def summary(bids: Iterable[BidRecord]) -> str:
@@ -106,7 +128,7 @@ def _entry(auction: Auction, node_id: str, names: Mapping[str, str]) -> BidRecor
         node_id=node_id,
         node_name=name,
         outcome="bid" if bid.bid else "declined",
-        score=bid.score,
+        score=min(MOST_SCORE, max(0.0, bid.score)),
         rank=round(ranked.rank, 3),
         cost=bid.cost,
         ttl=bid.ttl,

@@ -8,7 +8,7 @@ from collections import Counter
 import msgspec
 
 from hub import scheduler
-from hub.auction import LAN_WINDOW, Auction, Outcome, settle
+from hub.auction import LAN_WINDOW, Auction, Outcome, settle, withdrawn
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.courier import Courier
@@ -21,8 +21,7 @@ from wire.database import Connection, Database
 from wire.failures import Reason, TooLarge
 from wire.job import Job
 from wire.messages import Award, Bid, BlobRef, Invitation, Order, encode
-from wire.resources import Resources
-from wire.states import Desired, ExecutionState, JobType, TenderState
+from wire.states import Desired, ExecutionState, JobType, Membership, TenderState
 from wire.topics import Address, Channel
 
 log = logging.getLogger(__name__)
@@ -33,6 +32,8 @@ WAKE_ON_ROOM = 3
 """Waiting jobs looked at when work ends somewhere."""
 SETTLE = 30.0
 """Seconds after the hub's link came up in which nodes that are away are not counted out: theirs was cut too."""
+AGAIN = 5.0
+"""Seconds until something that failed here, such as a write to a full disk, is tried once more."""
 AVOID_SECONDS = 30.0
 """A node that declined or refused a job is not asked for it again for so long."""
 
@@ -48,10 +49,16 @@ class Dispatcher:
         self._avoid: dict[tuple[str, str], tuple[float, Reason]] = {}
         self.finished: dict[str, asyncio.Event] = {}
         self._link_up_at = clock.monotonic()
+        self._watching = False
 
     def link_up(self) -> None:
         """The hub can be heard again: every job is looked at, with patience for nodes that reconnect as well."""
         self._link_up_at = clock.monotonic()
+        if not self._watching:
+            # Awards of an earlier run of the hub have lost their timers with it.
+            self._watching = True
+            for record in [e for live in self._board.jobs.values() for e in live.executions.values()]:
+                self._watch(record, SETTLE)
         self.wake_all()
 
     def wake(self, job_id: str) -> None:
@@ -81,8 +88,8 @@ class Dispatcher:
     def _evaluated(self, job_id: str, task: "asyncio.Task[None]") -> None:
         self._running.pop(job_id, None)
         if not task.cancelled() and task.exception() is not None:
-            log.error("planning %s failed; it is tried again in 5 s", job_id, exc_info=task.exception())
-            self._later(job_id, 5.0)
+            log.error("planning %s failed; it is tried again in %g s", job_id, AGAIN, exc_info=task.exception())
+            self._later(job_id, AGAIN)
         if job_id in self._again:
             self._again.discard(job_id)
             self.wake(job_id)
@@ -156,7 +163,13 @@ class Dispatcher:
             if isinstance(step, scheduler.CloseTender):
                 await self.close(step.tender_id, message=step.message, award=False)
         auctions = [self._prepare(live, s, ranked) for s in steps if isinstance(s, scheduler.OpenTender)]
-        await self._commit(live, steps, auctions)
+        try:
+            await self._commit(live, steps, auctions)
+        except BaseException:
+            for auction in auctions:
+                self._board.auctions.pop(auction.record.id, None)
+                self._give_back(live, auction)
+            raise
         for auction in auctions:
             live.keep_tender(auction.record)
             self._invite(live, auction)
@@ -230,7 +243,16 @@ class Dispatcher:
         caps = [self._registry.nodes[n].caps for n in nodes]
         return 12.0 if any(c is not None and c.hooks for c in caps) else LAN_WINDOW
 
+    def _give_back(self, live: LiveJob | None, auction: Auction) -> None:
+        """What was set aside on paper for an auction is free again."""
+        for node_id in auction.invited:
+            node = self._registry.nodes.get(node_id)
+            if node is not None and live is not None:
+                node.offered -= live.requested
+
     def _invite(self, live: LiveJob, auction: Auction) -> None:
+        # First of all, so that the tender closes whatever happens below.
+        asyncio.get_running_loop().call_later(auction.window, self._window_over, auction.record.id)
         job, ref = self._carried(live.job.spec, Invitation.policy.cap)
         message = Invitation(
             ep=self._courier.ep,
@@ -248,8 +270,6 @@ class Dispatcher:
         for node_id in auction.invited:
             address = Address(Channel.INVITE, node_id, auction.record.id)
             self._courier.post_raw(self._courier.sealed(address, message, body))
-        loop = asyncio.get_running_loop()
-        loop.call_later(auction.window, self._window_over, auction.record.id)
 
     def _carried(self, job: Job, cap: int) -> tuple[Job | None, BlobRef | None]:
         """The job itself, or the name of a blob that holds it when it would outgrow a message."""
@@ -280,28 +300,36 @@ class Dispatcher:
         if auction is None:
             return
         live = self._board.jobs.get(auction.record.job_id)
-        if live is None or not award:
-            auction.answers.clear()
-        nodes = self._registry.nodes
-        outcome = settle(
-            auction,
-            names={n: nodes[n].name for n in auction.invited if n in nodes},
-            wins={n: nodes[n].wins for n in auction.invited if n in nodes},
-            closed=clock.unix_ns(),
-            message=message,
-        )
-        execution = self._execution(live, auction, outcome.winner) if live and outcome.winner else None
-        await self._award(live, outcome, execution)
-        requested = live.requested if live else Resources()
-        for node_id in auction.invited:
-            if node_id in nodes:
-                nodes[node_id].offered -= requested
+        try:
+            outcome, execution = await self._end(live, auction, message, award=award and live is not None)
+        except Exception:
+            # Nothing was committed, so the tender is open still: it is ended a little later.
+            self._board.auctions[tender_id] = auction
+            asyncio.get_running_loop().call_later(AGAIN, self._window_over, tender_id)
+            raise
+        self._give_back(live, auction)
         if live is not None:
             self._remember_declines(live, outcome)
             live.keep_tender(outcome.record)
             self.wake(live.job.id)
         if execution is None:
             self.wake_waiting()
+
+    async def _end(
+        self, live: LiveJob | None, auction: Auction, message: str, *, award: bool
+    ) -> tuple[Outcome, ExecutionRecord | None]:
+        nodes = self._registry.nodes
+        invited = [nodes[node_id] for node_id in auction.invited if node_id in nodes]
+        outcome = settle(
+            auction,
+            names={node.id: node.name for node in invited},
+            wins={node.id: node.wins for node in invited if node.membership is Membership.APPROVED},
+            closed=clock.unix_ns(),
+            message=message,
+            award=award,
+        )
+        execution = self._execution(live, auction, outcome.winner) if live and outcome.winner else None
+        return await self._award(live, outcome, execution)
 
     def _remember_declines(self, live: LiveJob, outcome: Outcome) -> None:
         until = clock.monotonic() + AVOID_SECONDS
@@ -334,44 +362,56 @@ class Dispatcher:
             modified=now,
         )
 
-    async def _award(self, live: LiveJob | None, outcome: Outcome, execution: ExecutionRecord | None) -> None:
+    async def _award(
+        self, live: LiveJob | None, outcome: Outcome, execution: ExecutionRecord | None
+    ) -> tuple[Outcome, ExecutionRecord | None]:
         """Commit the end of a tender with the execution it made; only then does anybody hear of it."""
-        record = outcome.record
-        if execution is not None:
-            record = msgspec.structs.replace(record, execution_id=execution.id)
 
-        def write(connection: Connection) -> bool:
-            if not store.close_tender(connection, record):
-                return False
-            if execution is not None:
-                name = self._registry.nodes[execution.node_id].name or execution.node_id
-                event = EventRecord(
-                    job_id=execution.job_id,
-                    job_version=execution.job_version,
-                    execution_id=execution.id,
-                    topic="Scheduling",
-                    message=f"Requested execution on {name}",
-                    time=execution.created,
-                    details={"NodeID": execution.node_id},
-                )
-                store.insert_execution(connection, execution, event)
-            return True
+        def write(connection: Connection) -> tuple[Outcome, ExecutionRecord | None] | None:
+            ended, made = outcome, execution
+            if made is not None and not store.may_start(connection, made):
+                ended, made = withdrawn(outcome, "the job was stopped or changed"), None
+            elif made is not None:
+                ended = Outcome(outcome.winner, msgspec.structs.replace(outcome.record, execution_id=made.id))
+            if not store.close_tender(connection, ended.record):
+                return None
+            if made is not None:
+                store.insert_execution(connection, made, self._requested(made))
+            return ended, made
 
-        if not await self._db.write(write):
-            return
-        if live is not None and execution is not None:
-            live.executions[execution.id] = execution
-            node = self._registry.nodes[execution.node_id]
-            node.used += execution.requested
-            node.wins += 1
-            self.send_order(live.job, execution)
-            self._courier.want_changed(execution.node_id)
-            loop = asyncio.get_running_loop()
-            loop.call_later(ACCEPT_WITHIN, self._not_accepted, execution.id, execution.job_id)
-        for bid in record.bids:
+        done = await self._db.write(write)
+        if done is None:
+            return outcome, None
+        ended, made = done
+        if live is not None and made is not None:
+            self._awarded(live, made)
+        for bid in ended.record.bids:
             if bid.outcome == "lost":
-                award = Award(ep=self._courier.ep, tender_id=record.id, outcome="lost")
-                self._courier.post(Channel.AWARD, bid.node_id, record.id, award)
+                award = Award(ep=self._courier.ep, tender_id=ended.record.id, outcome="lost")
+                self._courier.post(Channel.AWARD, bid.node_id, ended.record.id, award)
+        return done
+
+    def _awarded(self, live: LiveJob, made: ExecutionRecord) -> None:
+        live.executions[made.id] = made
+        node = self._registry.nodes.get(made.node_id)
+        if node is not None:
+            node.used += made.requested
+            node.wins += 1
+        self.send_order(live.job, made)
+        self._courier.want_changed(made.node_id)
+        self._watch(made, ACCEPT_WITHIN)
+
+    def _requested(self, made: ExecutionRecord) -> EventRecord:
+        node = self._registry.nodes.get(made.node_id)
+        return EventRecord(
+            job_id=made.job_id,
+            job_version=made.job_version,
+            execution_id=made.id,
+            topic="Scheduling",
+            message=f"Requested execution on {node.name if node and node.name else made.node_id}",
+            time=made.created,
+            details={"NodeID": made.node_id},
+        )
 
     def send_order(self, job: JobRecord, execution: ExecutionRecord) -> None:
         """The signed order of an execution; sent at the award and again when the node asks."""
@@ -395,10 +435,21 @@ class Dispatcher:
         except TooLarge:
             log.exception("the order of %s cannot be sent", execution.id)
 
-    def _not_accepted(self, execution_id: str, job_id: str) -> None:
+    def _watch(self, record: ExecutionRecord, seconds: float) -> None:
+        """Take the slot back if the winner has not accepted by then."""
+        if record.state is ExecutionState.AWARDED:
+            loop = asyncio.get_running_loop()
+            loop.call_later(seconds, self._not_accepted, record.id, record.job_id, clock.monotonic())
+
+    def _not_accepted(self, execution_id: str, job_id: str, since: float) -> None:
         live = self._board.jobs.get(job_id)
         record = live.executions.get(execution_id) if live else None
-        if record is not None and record.state is ExecutionState.AWARDED:
+        if record is None or record.state is not ExecutionState.AWARDED:
+            return
+        if not self._courier.connected or self._link_up_at > since:
+            # Its word may have been lost with the link: it is given the time to say it again.
+            self._watch(record, SETTLE)
+        else:
             self._courier.spawn(self._give_up_on(record))
 
     async def _give_up_on(self, record: ExecutionRecord) -> None:

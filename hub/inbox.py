@@ -37,7 +37,7 @@ from wire.messages import (
     decode,
 )
 from wire.signing import OVERHEAD, Keyring, Keyrings
-from wire.states import NodeState
+from wire.states import TERMINAL_EXECUTIONS, Desired, NodeState
 from wire.topics import Address, Channel, Topics
 
 log = logging.getLogger(__name__)
@@ -175,14 +175,18 @@ class Inbox:
             self._courier.want_changed(node_id)
 
     async def wanted(self, node_id: str) -> tuple[int, list[WantItem]]:
-        """The whole desired set of a node and its version, as committed."""
-        record = await self._db.read(lambda connection: fleet.node(connection, node_id))
-        version = record.want_ver if record else 0
-        items = [
-            WantItem(execution.id, execution.desired_ver, execution.desired)
-            for execution in await self._db.read(lambda connection: store.live_on(connection, node_id))
-        ]
-        return version, items
+        """The whole desired set of a node and its version, as committed.
+
+        The version is read first: a change in between makes a newer set than it says, and is published once more.
+        """
+
+        def read(connection: Connection) -> tuple[int, list[WantItem]]:
+            return fleet.want_version(connection, node_id), [
+                WantItem(execution.id, execution.desired_ver, execution.desired)
+                for execution in store.live_on(connection, node_id)
+            ]
+
+        return await self._db.read(read)
 
     async def _response(self, address: Address, message: Response) -> None:
         match address.item:
@@ -200,6 +204,8 @@ class Inbox:
             record = store.execution(connection, execution_id)
             if record is None or record.node_id != node_id:
                 return None
+            if record.desired is not Desired.RUN or record.state in TERMINAL_EXECUTIONS:
+                return None  # what was stopped or given up must not come back to life
             return record, store.job_by_id(connection, record.job_id, record.job_version)
 
         found = await self._db.read(read)

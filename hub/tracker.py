@@ -83,7 +83,7 @@ def apply(connection: Connection, node_id: str, lane: str, batch: list[Row]) -> 
     applied.number = stored
     for row in batch:
         if row.o <= applied.number:
-            _repeat(connection, lane, row, applied)
+            _repeat(connection, node_id, lane, row, applied)
             continue
         if row.o != applied.number + 1:
             log.warning("%s: lane %s jumps from %d to %d; asking again", node_id, lane, applied.number, row.o)
@@ -96,7 +96,7 @@ def apply(connection: Connection, node_id: str, lane: str, batch: list[Row]) -> 
     return applied
 
 
-def _repeat(connection: Connection, lane: str, row: Row, applied: Applied) -> None:
+def _repeat(connection: Connection, node_id: str, lane: str, row: Row, applied: Applied) -> None:
     """A row that was committed before: its receipt may have been lost, so it is given again."""
     if lane != "status" or bytes(row.body) == b"null":
         return
@@ -105,7 +105,7 @@ def _repeat(connection: Connection, lane: str, row: Row, applied: Applied) -> No
     except msgspec.DecodeError:
         return
     record = store.execution(connection, status.id)
-    if record is not None and record.state is ExecutionState.COMPLETED:
+    if record is not None and record.node_id == node_id and record.state is ExecutionState.COMPLETED:
         applied.receipts.append(record.id)
 
 
@@ -146,10 +146,11 @@ def _slot_taken(connection: Connection, known: ExecutionRecord) -> bool:
 
 
 def _attach_late(connection: Connection, known: ExecutionRecord, status: ExecutionStatus) -> None:
-    """A result of an execution that was given up: kept and visible, never applied."""
+    """A report on an execution that is over: kept and visible, never applied, and never over an accepted result."""
+    kept = known.status if known.accepted else status
     connection.execute(
-        "UPDATE executions SET late = 1, ver = ?, status = ? WHERE id = ?",
-        (status.ver, rows.encode(status), known.id),
+        "UPDATE executions SET late = ?, ver = ?, status = ? WHERE id = ?",
+        (int(not known.accepted), status.ver, rows.encode(kept), known.id),
     )
     rows.add_event(
         connection,
