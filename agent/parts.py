@@ -178,7 +178,7 @@ class Parts:
             counters=self.counters,
         )
         connection = session.options(identity, self.joined, self.topics, keep_alive=self.config.link.keep_alive_seconds)
-        self.link = self.voice.link = Link(connection, self.sync)
+        self.link = self.voice.link = Link(connection, self.sync, self.counters)
         self.renewal = session.Renewal(identity, connection.tls)
         self.health = HealthReports(
             voice=self.voice,

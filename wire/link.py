@@ -11,7 +11,7 @@ import functools
 import logging
 import socket
 import ssl
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -26,6 +26,12 @@ from wire.failures import TenderError, Unavailable
 
 log = logging.getLogger(__name__)
 TAKEN_OVER = 0x8E
+MAX_PACKET = 268_435_455
+"""Bytes of a packet by the protocol, where the broker names no cap of its own."""
+HEADER = 32
+"""Bytes that fixed header, lengths, message id and properties add to topic and payload."""
+UNREAD = 1000
+"""Packets of QoS 0 that may wait for the handler. Those of QoS 1 are bounded by our Receive Maximum."""
 
 
 class Packet(msgspec.Struct, frozen=True):
@@ -92,14 +98,14 @@ class Handler(Protocol):
 
 
 class Link:
-    """Keeps one session open for as long as `run` runs."""
+    """Keeps one session open for as long as `run` runs. `counters` gets what somebody should look at."""
 
-    def __init__(self, options: Options, handler: Handler) -> None:
+    def __init__(self, options: Options, handler: Handler, counters: Counter[str] | None = None) -> None:
         self._options, self._handler = options, handler
         self._session: _Session | None = None
         self.connected = asyncio.Event()
         self.ep = 0
-        self.counters = {"connects": 0, "taken_over": 0, "refused_publishes": 0, "poisoned": 0}
+        self._counters = Counter[str]() if counters is None else counters
 
     async def publish(self, message: Outgoing) -> None:
         """Hand one message to the broker and wait for its answer.
@@ -113,18 +119,23 @@ class Link:
         try:
             await session.publish(message)
         except PublishRefused:
-            self.counters["refused_publishes"] += 1
+            self._counters["refused-publishes"] += 1
             raise
 
     async def run(self) -> None:
         """Connect, serve, reconnect with full jitter (1 s to 5 min); returns only by cancellation."""
         backoff = Backoff(first=1.0, most=300.0)
         while True:
-            why, code = await self._serve_once(backoff)
+            try:
+                why, code = await self._serve_once(backoff)
+            except Exception as error:
+                # The epoch cannot be stored on a full disk, say. Work goes on without a link; it is tried again.
+                log.exception("no session could be opened")
+                why, code = f"{type(error).__name__}: {error}", 0
             self._handler.down(why)
             delay = backoff.next()
             if code == TAKEN_OVER:
-                self.counters["taken_over"] += 1
+                self._counters["taken-over"] += 1
                 log.error(
                     "another client took over the session of %s: two boxes with one identity?", self._options.client_id
                 )
@@ -147,7 +158,6 @@ class Link:
             try:
                 async with session.open():
                     opened = True
-                    self.counters["connects"] += 1
                     backoff.settled()
                     self._session = session
                     self.connected.set()
@@ -180,9 +190,11 @@ class Link:
     async def _announce(self, session: "_Session") -> None:
         try:
             await self._handler.up(session_present=session.session_present)
-        except TenderError as error:
+        except Unavailable as error:
             log.info("announcing was cut off: %s", error)
+            session.lose()
         except Exception:
+            # Not known to the other side, the session is of no use: begin anew, slower each time.
             log.exception("announcing failed")
             session.lose()
 
@@ -192,7 +204,7 @@ class Link:
             await self._handler.receive(packets)
         except Exception:
             if len(packets) == 1:
-                self.counters["poisoned"] += 1
+                self._counters["poisoned"] += 1
                 log.exception("a message on %s could not be handled and was set aside", packets[0].topic)
                 return
             for packet in packets:
@@ -275,6 +287,7 @@ class _Session:
         self._pending: dict[int, asyncio.Future[None]] = {}
         self._early: dict[int, Any] = {}
         self._slots = asyncio.Semaphore(options.in_flight)
+        self._largest = MAX_PACKET
         self.session_present = False
         self._hook()
 
@@ -290,6 +303,7 @@ class _Session:
             limit = getattr(properties, "ReceiveMaximum", None)
             if limit is not None and limit < self._options.in_flight:
                 self._slots = asyncio.Semaphore(limit)
+            self._largest = getattr(properties, "MaximumPacketSize", MAX_PACKET)
             connected(client, userdata, flags, code, properties)
 
         def on_disconnect(*arguments: Any) -> None:
@@ -330,6 +344,9 @@ class _Session:
             self._paho.ack(mid, 1)
 
     async def publish(self, message: Outgoing) -> None:
+        if len(message.payload) + len(message.topic) + HEADER > self._largest:
+            # The broker would end the session for it, again and again.
+            raise PublishRefused(f"{message.topic}: {len(message.payload)} bytes are over the broker's {self._largest}")
         properties = None
         if message.expiry is not None:
             properties = _expiring(message.expiry)
@@ -370,6 +387,8 @@ class _Session:
             self._paho.socket().shutdown(socket.SHUT_RDWR)
 
     def _on_message(self, _client: Any, _userdata: Any, message: Any) -> None:
+        if not message.qos and len(self._incoming) >= UNREAD:
+            return  # whoever floods us without waiting for acknowledgements is not one of ours
         packet = Packet(message.topic, bytes(message.payload), bool(message.retain))
         self._incoming.append((packet, message.mid if message.qos else 0))
         self._arrived.set()
