@@ -93,10 +93,14 @@ class Acceptance:
             raise ExecutionFailed(Reason("busy", "this node has no room now", "wait, or use another node"))
         self._holds.known.pop(hold.tender_id, None)
         steps = {"accept": elapsed(began)}
-        execution = await self._executions.accept(order, envelope, requested=hold.resources, steps=steps)
+        execution = None
+        try:
+            execution = await self._executions.accept(order, envelope, requested=hold.resources, steps=steps)
+        finally:
+            if execution is None and name not in self._executions.known:
+                self._ledger.free_allocation(name)
         if execution is None:
             self._counters["replay"] += 1
-            self._ledger.free_allocation(name)
             return
         self._counters["accepted"] += 1
         self._runner.start(execution)

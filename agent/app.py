@@ -85,6 +85,7 @@ async def serve(
                 group.create_task(parts.link.run()),
                 group.create_task(parts.sync.outbox.run(parts.sync.online)),
                 group.create_task(parts.health.run(parts.sync.online)),
+                group.create_task(parts.renewal.run()),
                 group.create_task(_announce(parts, say)),
                 group.create_task(_end_orphans(parts)),
             ]

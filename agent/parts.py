@@ -189,7 +189,7 @@ class Parts:
             interval=self.config.link.health_seconds,
             counters=self.counters,
             extra=self._engine_checks,
-            chores=[self.tendering.tidy, self.tidying.prune, self.renewal.look, self.look_at_engines],
+            chores=[self.tendering.tidy, self.tidying.prune, self.look_at_engines],
         )
         self.inbox.own_state = self.sync.own_state
         self.inbox.hub_appeared = self.sync.hub_appeared

@@ -25,6 +25,7 @@ from agent.store.ledger import Executions
 from agent.store.records import Change, Execution
 from agent.verdict import cut_off_by_reboot, verdict
 from wire import clock
+from wire.backoff import Backoff
 from wire.failures import ExecutionFailed, Reason
 from wire.states import LIVE_ON_NODE
 from wire.states import ExecutionState as E
@@ -118,7 +119,7 @@ class Runner:
             log.exception("%s failed for a fault of the agent", execution.id)
             to, change = E.FAILED, Change(reason=Reason("agent-fault", f"a fault of the agent: {error!r}"[:500]))
         active.ending = True
-        await self._executions.move(execution.id, to, change)
+        await self._tell(execution.id, to, change, LIVE_ON_NODE)
         self._ledger.free_allocation(execution.id)
         self._preparation.done_with(execution.id)
         await self._clean_up(active, execution)
@@ -138,7 +139,7 @@ class Runner:
                     return E.CANCELLED, Change(reason=active.stopping)
                 handle, steps = await self._begin(active, execution, executor)
                 boot = boot_id()
-            report, change = await self._attend(active, execution, executor, handle, steps)
+            report, change = await self._attend(active, execution, executor, handle, Change(boot=boot, steps=steps))
             if not cut_off_by_reboot(report, boot, boot_id()):
                 break
             await self._clear_for_another_try(execution, executor, handle)
@@ -162,7 +163,7 @@ class Runner:
         return handle, steps | {"start": elapsed(began)}
 
     async def _attend(
-        self, active: _Active, execution: Execution, executor: Executor, handle: Handle, steps: dict[str, float]
+        self, active: _Active, execution: Execution, executor: Executor, handle: Handle, said: Change
     ) -> tuple[ExitReport, Change]:
         """Wait for the end of the work. The row with the handle is committed meanwhile: start is told only then."""
         began = clock.monotonic()
@@ -171,7 +172,7 @@ class Runner:
             self._beside(self._end_work(execution.id, handle, active.stopping))
         telling = None
         if self._executions.known[execution.id].state is not E.RUNNING:
-            said = Change(handle=handle, boot=boot_id(), steps=steps)
+            said = msgspec.structs.replace(said, handle=handle)
             telling = self._beside(self._tell(execution.id, E.RUNNING, said, LIVE_ON_NODE))
         report = await executor.wait(handle)
         active.running = False
@@ -181,7 +182,15 @@ class Runner:
         return report, msgspec.structs.replace(change, steps=report.steps | {"run": elapsed(began)})
 
     async def _tell(self, execution_id: str, to: E, said: Change, expect: Collection[E]) -> None:
-        await self._executions.move(execution_id, to, said, expect=expect)
+        """Commit a step. A database that cannot write now (the disk is full) is asked until it can: nothing is lost."""
+        backoff = Backoff(first=1.0, most=60.0)
+        while True:
+            try:
+                await self._executions.move(execution_id, to, said, expect=expect)
+                return
+            except Exception:
+                log.exception("%s: %s could not be committed; it is tried again", execution_id, to)
+            await asyncio.sleep(backoff.next())
 
     @contextlib.contextmanager
     def _told_if_slow(self, execution_id: str, to: E, said: Change, *, expect: Collection[E]) -> Generator[None]:
@@ -207,7 +216,7 @@ class Runner:
         log.info("%s: the box restarted; running it again", execution.id)
         await executor.remove(handle)
         await asyncio.to_thread(shutil.rmtree, self.folder(execution.id), ignore_errors=True)
-        await self._executions.move(execution.id, E.PREPARING, expect={E.RUNNING})
+        await self._tell(execution.id, E.PREPARING, Change(boot=boot_id()), {E.RUNNING})
 
     async def _publish(self, execution: Execution, to: E, change: Change) -> tuple[E, Change]:
         """Publish what there is. Only a result that counts is insisted on; it never fails for a lost link."""
@@ -254,6 +263,8 @@ class Runner:
                 await self._executor_of(handle).remove(handle)
         except ExecutionFailed as failure:
             log.warning("%s: cleaning up is left for later: %s", execution.id, failure.message)
+        except Exception:
+            log.exception("%s: cleaning up is left for later", execution.id)
 
     def _executor_of(self, handle: Handle) -> Executor:
         return self._plugins.executor(handle.executor)

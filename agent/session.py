@@ -1,16 +1,19 @@
 """From an enrolment to a link: the TLS context, its renewal, and where to connect."""
 
+import asyncio
 import logging
 import ssl
 from pathlib import Path
 
 from agent import enrol
 from agent.identity import Identity, Joined
-from wire.failures import TenderError
+from wire.failures import InvalidRequest, TenderError
 from wire.link import Options, mutual_tls
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)
+LOOK_EACH = 60.0
+TOKEN_CAP = 64 * 1024
 
 
 def options(identity: Identity, joined: Joined, topics: Topics, *, keep_alive: int) -> Options:
@@ -34,24 +37,40 @@ def _host_port(broker: str) -> tuple[str, int]:
 
 
 class Renewal:
-    """Renews the certificate when two thirds of its life are over; the next handshake uses the new one."""
+    """Renews the certificate when two thirds of its life are over; the next handshake uses the new one.
+
+    It waits for as long as the hub's API is away, so nothing else may wait for it.
+    """
 
     def __init__(self, identity: Identity, context: ssl.SSLContext) -> None:
         self._identity, self._context = identity, context
 
-    async def look(self) -> None:
+    async def run(self) -> None:
+        """Look for ever; returns only by cancellation."""
+        while True:
+            try:
+                await self._look()
+            except TenderError as error:
+                log.warning("the certificate could not be renewed: %s %s", error.message, error.hint)
+            except Exception:
+                log.exception("the certificate could not be renewed; it is tried again in %.0f s", LOOK_EACH)
+            await asyncio.sleep(LOOK_EACH)
+
+    async def _look(self) -> None:
         joined = self._identity.enrolment()
         if joined is None or not enrol.renewal_is_due(joined):
             return
-        try:
-            await enrol.renew(self._identity)
-        except TenderError as error:
-            log.warning("the certificate could not be renewed: %s %s", error.message, error.hint)
-            return
+        await enrol.renew(self._identity)
         self._context.load_cert_chain(self._identity.certificate, self._identity.tls_key)
         log.info("the certificate was renewed")
 
 
 def token_of(text: str, file: str) -> str:
-    """The join token that was given, by itself or in a file."""
-    return text or (Path(file).read_text().strip() if file else "")
+    """The join token that was given, by itself or in a file. Raises InvalidRequest for a file that cannot be read."""
+    if text or not file:
+        return text
+    try:
+        with Path(file).open("rb") as source:
+            return source.read(TOKEN_CAP).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"the join token cannot be read from {file}: {error}", hint="is the path right?") from None

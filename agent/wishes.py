@@ -117,8 +117,10 @@ class Wishes:
         if len(self._pages) < want.pages:
             return []
         self._items = {item.id: item for page in self._pages.values() for item in page}
+        gone = await self._apply()
+        # Only now: what failed half-way is applied again when the page comes again.
         self._pages, self._applied = {}, key
-        return await self._apply()
+        return gone
 
     async def _apply(self) -> list[Execution]:
         gone: list[Execution] = []

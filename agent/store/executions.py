@@ -5,6 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from agent.executors.base import Handle
+from agent.executors.process_names import boot_id
 from agent.store import lanes
 from agent.store.records import Change, Execution
 from wire import clock
@@ -43,12 +44,13 @@ def insert(
         order=order,
         requested=requested,
         status=status,
+        boot=boot_id(),
         told=row[1],
         created=status.at,
     )
     connection.execute(
-        "INSERT INTO executions (id, ver, state, desired, desired_ver, status, told, created)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO executions (id, ver, state, desired, desired_ver, status, boot, told, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             execution.id,
             execution.ver,
@@ -56,6 +58,7 @@ def insert(
             execution.desired,
             execution.desired_ver,
             body,
+            execution.boot,
             execution.told,
             execution.created,
         ),
@@ -89,8 +92,10 @@ def move(
     current = ExecutionState(found["state"])
     if current not in expect or not may_move(current, to):
         return None
-    status = _next_status(_status.decode(found["status"]), to, change)
-    handle = change.handle or (_handle.decode(found["handle"]) if found["handle"] else None)
+    again = _begins_again(current, to)
+    status = _next_status(_status.decode(found["status"]), to, change, again=again)
+    # The handle of work that a reboot has ended must not be taken for that of the next attempt.
+    handle = change.handle or (_handle.decode(found["handle"]) if found["handle"] and not again else None)
     boot = change.boot or found["boot"]
     body = _encode(status)
     row = lanes.append(connection, lanes.STATUS, body)
@@ -112,8 +117,12 @@ def move(
     return execution, [row]
 
 
-def _next_status(status: ExecutionStatus, to: ExecutionState, change: Change) -> ExecutionStatus:
-    fresh = to is ExecutionState.PREPARING and status.state is ExecutionState.RUNNING
+def _begins_again(current: ExecutionState, to: ExecutionState) -> bool:
+    """The box restarted under the work, which is started anew."""
+    return to is ExecutionState.PREPARING and current is ExecutionState.RUNNING
+
+
+def _next_status(status: ExecutionStatus, to: ExecutionState, change: Change, *, again: bool) -> ExecutionStatus:
     return msgspec.structs.replace(
         status,
         ver=status.ver + 1,
@@ -126,7 +135,7 @@ def _next_status(status: ExecutionStatus, to: ExecutionState, change: Change) ->
         stderr=status.stderr if change.stderr is None else change.stderr,
         stderr_truncated=change.stderr_truncated or status.stderr_truncated,
         result=change.result or status.result,
-        attempts=status.attempts + 1 if fresh else status.attempts,
+        attempts=status.attempts + 1 if again else status.attempts,
         steps=status.steps | change.steps,
     )
 

@@ -13,7 +13,8 @@ from wire.states import LIVE_ON_NODE, TERMINAL_EXECUTIONS, Desired, ExecutionSta
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     """One execution on this node. `order.job` is always filled in, whatever way the job came.
 
-    `boot` is the boot id of the box when the work was last started; `told` is the outbox number of its last report.
+    `boot` is the boot id of the box when the order was taken or the work was last started; `told` is the outbox
+    number of its last report.
     """
 
     id: str

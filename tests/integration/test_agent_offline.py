@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from agent.executors.processes import boot_id
-from tests.support.agent_bench import AgentBench, agent_bench, eventually, stored
+from tests.support.agent_bench import AgentBench, agent_bench, eventually, rewrite, stored
 from tests.support.hub_double import fake_job, wasm_job
 from tests.support.wat import Program
 from wire import messages as m
@@ -56,10 +56,10 @@ async def test_work_goes_on_when_the_agent_is_killed_and_is_reported_once(bench:
 async def test_what_ended_while_the_agent_was_away_is_reported_when_it_is_back(bench: AgentBench):
     await bench.spawn()
     await bench.hub.online()
-    await bench.hub.auction("e-1", fake_job(run_for=1.0, stdout="alone"))
+    await bench.hub.auction("e-1", wasm_job(blob(bench, Program().sleep(1.0).print("alone"))))
     await bench.hub.status("e-1", E.RUNNING)
     await bench.end(signal.SIGKILL)
-    await asyncio.sleep(1.2)  # the work ends now, with nobody there
+    await eventually((bench.data / "executions/e-1/run/report.json").exists)
     await bench.spawn()
     assert (await bench.hub.status("e-1", E.COMPLETED)).stdout == "alone"
 
@@ -184,11 +184,7 @@ async def test_order_wanted_set_and_awards_may_come_in_any_order_and_twice(bench
 
 async def reboot(bench: AgentBench) -> None:
     """What a restart of the box leaves: rows and files of another boot."""
-    store = await stored(bench.data)
-    try:
-        await store._db.write(lambda connection: connection.execute("UPDATE executions SET boot = 'before'").rowcount)
-    finally:
-        store.close()
+    await rewrite(bench.data, "UPDATE executions SET boot = 'before'")
     for started in bench.data.glob("executions/*/run/started.json"):
         started.write_text(started.read_text().replace(boot_id(), "before"))
 
@@ -202,6 +198,19 @@ async def test_work_that_a_reboot_cut_off_runs_again_without_the_hub(bench: Agen
     async with bench.agent():
         done = await bench.hub.status("e-1", E.COMPLETED)
         assert (done.stdout, done.attempts) == ("again", 2)
+
+
+async def test_a_reboot_before_the_start_was_committed_is_known_as_such(bench: AgentBench):
+    async with bench.agent():
+        await bench.hub.online()
+        await bench.hub.auction("e-1", fake_job(run_for=3.0, retry=Retry(on=["system"])))
+        await bench.hub.status("e-1", E.RUNNING)
+    await reboot(bench)
+    await rewrite(bench.data, "UPDATE executions SET state = 'accepted', handle = NULL")
+    async with bench.agent():
+        failed = await bench.hub.status("e-1", E.FAILED)
+        assert failed.reason is not None
+        assert failed.reason.code == "reboot"
 
 
 async def test_work_that_must_not_run_twice_fails_after_a_reboot(bench: AgentBench):

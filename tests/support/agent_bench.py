@@ -20,11 +20,12 @@ from agent.parts import Parts
 from agent.store.store import Store
 from tests.support.broker import BrokerBench, broker_bench, make_csr
 from tests.support.hub_double import HubDouble
+from wire.database import Database
 from wire.enrolment import EnrolmentReply
 from wire.signing import Signer
 from wire.states import Membership
 
-__all__ = ["AgentBench", "agent_bench", "eventually", "stored"]
+__all__ = ["AgentBench", "agent_bench", "eventually", "rewrite", "stored"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -129,6 +130,16 @@ async def stored(data: Path) -> Store:
     store = Store(data / "agent.db")
     await store.open()
     return store
+
+
+async def rewrite(data: Path, statement: str) -> None:
+    """Change what an agent that does not run now has stored, as only time or fate would."""
+    database = Database(data / "agent.db")
+    database.open()
+    try:
+        await database.write(lambda connection: connection.execute(statement).rowcount)
+    finally:
+        database.close()
 
 
 @pytest_asyncio.fixture(name="bench")

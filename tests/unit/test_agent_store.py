@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.executors.base import Handle
+from agent.executors.processes import boot_id
 from agent.store.records import Change, KeptResult
 from agent.store.store import Store
 from wire.failures import Reason
@@ -38,6 +40,19 @@ async def store(tmp_path: Path):
     await store.open()
     yield store
     store.close()
+
+
+async def test_work_that_begins_again_has_lost_its_handle_and_lives_on_this_boot(store, tmp_path):
+    taken = await accept(store, "e-1")
+    assert taken is not None
+    assert taken.boot == boot_id()
+    handle = Handle("fake", "e-1", "/x/e-1")
+    assert await store.executions.move("e-1", E.RUNNING, Change(handle=handle, boot="before"))
+    assert await store.executions.move("e-1", E.PREPARING, Change(boot=boot_id()), expect={E.RUNNING})
+    fresh = await reopened(store, tmp_path / "agent.db")
+    again = fresh.executions.known["e-1"]
+    fresh.close()
+    assert (again.handle, again.boot, again.status.attempts) == (None, boot_id(), 2)
 
 
 async def reopened(store: Store, path: Path) -> Store:

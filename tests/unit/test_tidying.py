@@ -2,10 +2,14 @@
 
 import pytest
 
-from agent.store import memory
 from agent.store.records import KeptResult
 from agent.store.store import Store
 from agent.tidying import Tidying
+from wire.job import Job
+from wire.messages import Order
+from wire.resources import Resources
+from wire.signing import OVERHEAD
+from wire.states import JobType
 
 
 @pytest.fixture
@@ -27,7 +31,10 @@ def root(tmp_path):
 
 async def keep(store: Store, execution_id: str, until: int) -> None:
     kept = KeptResult(execution_id, "0" * 64, 4, until)
-    await store.results._db.write(lambda connection: memory.keep_result(connection, kept))
+    order = Order(ep=1, execution_id=execution_id, ver=1, job_id="j", job_version=1, job_type=JobType.BATCH, job=Job())
+    taken = await store.executions.accept(order, b"\0" * OVERHEAD, requested=Resources(), steps={})
+    assert taken is not None
+    await store.executions.forget([taken], lambda _: kept)
 
 
 async def test_at_start_only_folders_of_known_executions_and_kept_results_stay(store, root):
