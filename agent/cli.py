@@ -14,7 +14,13 @@ from agent.config import AgentConfig, load
 from agent.doctor import examine, report
 from wire.failures import TenderError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Run the agent on this box, check the box.",
+)
 
 BAD_SETTINGS = 78
 """Exit code for settings that cannot work (EX_CONFIG): a supervisor need not try again."""

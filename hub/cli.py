@@ -12,7 +12,9 @@ import typer
 from hub.config import HubConfig
 from wire.failures import TenderError
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help="Run a hub.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help="Run a hub."
+)
 
 
 @app.callback()

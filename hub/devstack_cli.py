@@ -11,7 +11,9 @@ from hub.devstack import run as run_stack
 from hub.devstack_nodes import plan
 from wire.failures import InvalidRequest
 
-app = typer.Typer(help="A hub, a broker and nodes on this machine, to try things.")
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, help="A hub, a broker and nodes on this machine, to try things."
+)
 
 
 @app.command()

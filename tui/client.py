@@ -1,6 +1,8 @@
 """All talk with the hub: one small HTTP client with deadlines, size caps, and errors in the hub's own words."""
 
 import os
+import re
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, Self, cast
 from urllib.parse import urlsplit
@@ -61,8 +63,9 @@ def _checked(url: str) -> str:
 class HubClient:
     """Calls the hub. Every call ends within `timeout` seconds of silence, or raises a TenderError."""
 
-    def __init__(self, url: str, *, key: str = "", timeout: float = 30) -> None:
+    def __init__(self, url: str, *, key: str = "", ca: str = "", timeout: float = 30) -> None:
         self.url = url
+        self._ca = ca
         local = urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
         self._http = httpx.Client(
             base_url=url,
@@ -70,6 +73,7 @@ class HubClient:
             timeout=httpx.Timeout(timeout, connect=5),
             trust_env=not local,  # a proxy is never the way to this machine
             follow_redirects=False,
+            verify=_trusting(ca) if ca and url.startswith("https:") else True,
         )
 
     def __enter__(self) -> Self:
@@ -136,11 +140,41 @@ class HubClient:
             ) from None
 
     def _unreachable(self, failed: Exception, where: str) -> NoReturn:
-        why = "it does not answer in time" if isinstance(failed, httpx.TimeoutException) else str(failed) or "no answer"
-        raise failures.Unavailable(
-            f"cannot reach {where}: {why}",
-            hint="is the hub running? say where with --api-host and --api-port, or TENDER_URL",
-        ) from failed
+        raise failures.Unavailable(f"cannot reach {where}: {_why(failed)}", hint=self._remedy(failed)) from failed
+
+    def _remedy(self, failed: Exception) -> str:
+        text = str(failed)
+        if "CERTIFICATE_VERIFY_FAILED" not in text:
+            if "WRONG_VERSION_NUMBER" in text:
+                return "this port speaks no TLS; is it http:// here?"
+            if isinstance(failed, httpx.RemoteProtocolError) and self.url.startswith("http:"):
+                return "does this port want TLS? then say https://"
+            return "is the hub running? say where with --api-host and --api-port, or TENDER_URL"
+        if "ostname mismatch" in text or "IP address mismatch" in text:
+            return "use a name that the hub was started with (--advertise, --api-host)"
+        if self._ca:
+            return f"is {self._ca} the CA of this hub? on the hub it is DATA_DIR/pki/ca.pem"
+        return "name the hub's CA with --ca or TENDER_CA; on the hub it is DATA_DIR/pki/ca.pem"
+
+
+def _why(failed: Exception) -> str:
+    """What went wrong, without the numbers and places that only the libraries need."""
+    if isinstance(failed, httpx.TimeoutException):
+        return "it does not answer in time"
+    text = re.sub(r"^\[(?:Errno -?\d+|SSL: \w+)\] | \(_ssl\.c:\d+\)$", "", str(failed))
+    return text[:1].lower() + text[1:] if text else "no answer"
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    """TLS that believes this CA and no other."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise failures.InvalidRequest(
+            f"{ca} holds no certificate", hint="PEM, as DATA_DIR/pki/ca.pem on the hub"
+        ) from None
+    except OSError as failed:
+        raise failures.NotFound(f"cannot read the CA {ca}: {failed.strerror}", hint="see --ca and TENDER_CA") from None
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -25,6 +25,15 @@ def pairs(items: list[str], option: str) -> dict[str, str]:
     return found
 
 
+def label_filters(items: list[str]) -> list[str]:
+    """`k=v` and `k!=v` of lists. Anything else would find everything, so it is refused."""
+    for item in items:
+        key, equals, _ = item.partition("=")
+        if not equals or not key.rstrip("!"):
+            raise InvalidRequest(f"--labels {item[:100]} is not NAME=VALUE", hint="like --labels region=eu")
+    return items
+
+
 def constraints(items: list[str]) -> list[dict[str, Any]]:
     """`key=value`, `key!=value`, `key>5`, `key in (a,b)`, `key`, `!key`; comma separated or repeated."""
     return [_constraint(part) for item in items for part in _split(item) if part.strip()]

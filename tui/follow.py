@@ -76,7 +76,9 @@ def follow(
 def _look(client: HubClient, job_id: str, *, waits: bool) -> tuple[dict[str, Any], list[Event]]:
     # Asked for together, so that the events of a job that is over are whole.
     reply = client.get(f"{JOBS}/{job_id}", {"include": "history", "wait": LOOK if waits else ""})
-    return reply["Job"], (reply.get("History") or {}).get("Items") or []
+    job, events = reply["Job"], (reply.get("History") or {}).get("Items") or []
+    ours = {0, job.get("Version", 0)}  # not what became of earlier versions
+    return job, [event for event in events if event.get("JobVersion", 0) in ours]
 
 
 def _is_over(job: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ _JSON = re.compile(rb"\s*\{\s*[\"}]")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?")
+EXAMPLE = "examples are in the folder examples; `tender wasm run --dry-run FILE.wasm` prints one too"
 _SCALARS = ("bool", "int", "float", "timestamp")
 
 
@@ -43,13 +44,18 @@ for _name, _pattern, _firsts in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"(?:{_pattern.pattern})$"), list(_firsts))
 
 
-def read_job_text(text: bytes) -> dict[str, object]:
-    """The one document in a YAML or JSON text. Raises InvalidRequest or TooLarge."""
+def read_job_text(text: bytes, name: str = "the job file") -> dict[str, object]:
+    """The one document in a YAML or JSON text called `name`. Raises InvalidRequest or TooLarge."""
     if len(text) > MAX_BYTES:
-        raise TooLarge(f"the job file has {len(text)} bytes, at most {MAX_BYTES} are taken")
-    value = read_json(text) if _JSON.match(text) else _read_yaml(text)
+        raise TooLarge(f"{name} has more than {MAX_BYTES} bytes", hint="large data goes into input sources")
+    if not text.strip():
+        raise InvalidRequest(f"{name} is empty", hint=EXAMPLE)
+    try:
+        value = read_json(text) if _JSON.match(text) else _read_yaml(text)
+    except InvalidRequest as bad:
+        raise InvalidRequest(f"{name}: {bad.message}", hint=bad.hint) from None
     if not isinstance(value, dict):
-        raise InvalidRequest("a job file holds one object with Type, Tasks and so on")
+        raise InvalidRequest(f"{name} is no job: a job is one object with Type, Tasks and so on", hint=EXAMPLE)
     return cast(dict[str, object], value)
 
 
@@ -57,7 +63,7 @@ def read_job_file(path: Path) -> dict[str, object]:
     """The job in a file. Raises NotFound, InvalidRequest or TooLarge."""
     try:
         with path.open("rb") as file:
-            return read_job_text(file.read(MAX_BYTES + 1))
+            return read_job_text(file.read(MAX_BYTES + 1), str(path))
     except OSError as failed:
         raise NotFound(f"cannot read {path}: {failed.strerror}") from None
 
@@ -66,12 +72,12 @@ def _read_yaml(text: bytes) -> object:
     try:
         return yaml.load(text.decode(), Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except UnicodeDecodeError as bad:
-        raise InvalidRequest(f"the job file is not UTF-8: bad byte at position {bad.start}") from None
+        raise InvalidRequest(f"not UTF-8: bad byte at position {bad.start}") from None
     except yaml.MarkedYAMLError as bad:
         mark = bad.problem_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InvalidRequest(f"the job file is not valid YAML: {bad.problem or 'no single document'}{where}") from None
+        raise InvalidRequest(f"not valid YAML: {bad.problem or 'no single document'}{where}") from None
     except RecursionError:
-        raise InvalidRequest("the job file is nested too deep") from None
+        raise InvalidRequest("nested too deep") from None
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as bad:  # explicit tags on wrong values
-        raise InvalidRequest(f"the job file is not valid YAML: {str(bad)[:200]}") from None
+        raise InvalidRequest(f"not valid YAML: {str(bad)[:200]}") from None

@@ -3,14 +3,19 @@
 import os
 import sys
 from importlib import metadata
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
-from tui.exits import INTERRUPTED, TABLE, exit_code
+from tui.exits import FAILED, INTERRUPTED, TABLE, exit_code
 from tui.lazy import LazyGroup
 from wire.failures import TenderError
+
+TRACE = "TENDER_TRACE"
+LONG_RUNNING = {"hub", "agent", "devstack"}
+"""Their own mistakes go into a log, so these show where it happened."""
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -32,8 +37,15 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001
 
 @app.callback()
 def root(
-    api_host: Annotated[str, typer.Option(help="Host or URL of the hub, for all commands that talk to it.")] = "",
-    api_port: Annotated[int, typer.Option(help="Port of the hub.", min=0, max=65535)] = 0,
+    api_host: Annotated[
+        str, typer.Option(metavar="HOST", help="Host or URL of the hub, for all commands that talk to it.")
+    ] = "",
+    api_port: Annotated[
+        int, typer.Option(metavar="PORT", help="Port of the hub.", min=0, max=65535, show_default=False)
+    ] = 0,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The hub's CA, on the hub at DATA_DIR/pki/ca.pem; or TENDER_CA.")
+    ] = None,
     version: Annotated[  # noqa: FBT002
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -46,6 +58,8 @@ def root(
         os.environ["TENDER_API_HOST"] = api_host
     if api_port:
         os.environ["TENDER_API_PORT"] = str(api_port)
+    if ca:
+        os.environ["TENDER_CA"] = str(ca)
 
 
 def tell(error: TenderError) -> None:
@@ -60,15 +74,48 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
+def _told(error: Exception) -> int:
+    """Say what went wrong in one line and what to do in another; the exit code."""
+    if isinstance(error, TenderError):
+        tell(error)
+        return exit_code(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        typer.echo(_plain(f"error: {where}{error.strerror or error}"), err=True)
+        return FAILED
+    wrong: Any = error
+    if hasattr(error, "format_message"):  # the command line was wrong; the base class has no public name
+        return _usage(wrong)
+    kind = type(error).__name__
+    typer.echo(_plain(f"error: a mistake in tender itself: {kind}: {error}"), err=True)
+    typer.echo(f"hint: report it; {TRACE}=1 shows where it happened", err=True)
+    return FAILED
+
+
+def _usage(error: Any) -> int:
+    message = str(error.format_message())
+    context = getattr(error, "ctx", None)
+    if message.startswith("Usage:"):  # without arguments the help is the answer
+        typer.echo(message, err=True)
+    else:
+        typer.echo(_plain(f"error: {message[:1].lower()}{message[1:].rstrip('.')}"), err=True)
+        typer.echo(f"hint: {context.command_path if context else 'tender'} --help", err=True)
+    return int(error.exit_code)
+
+
 def main() -> None:
     """Entry point of `tender`."""
     try:
-        get_command(app)(prog_name="tender")
-    except TenderError as error:
-        tell(error)
-        sys.exit(exit_code(error))
+        # Not standalone: typer would tell wrong usage in its own way.
+        code = get_command(app)(prog_name="tender", standalone_mode=False)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        own = isinstance(error, TenderError | OSError) or hasattr(error, "format_message")
+        if not own and (os.environ.get(TRACE) or LONG_RUNNING.intersection(sys.argv[1:2])):
+            raise
+        sys.exit(_told(error))
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

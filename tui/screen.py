@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -11,6 +11,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from wire import clock
 
 
 class Output(StrEnum):
@@ -22,6 +24,7 @@ class Output(StrEnum):
 
 
 SHORT_ID = 10
+UNITS = ("B", "kB", "MB", "GB", "TB")
 COMPUTE_STATES = {
     1: "new",
     2: "asked for bid",
@@ -59,21 +62,31 @@ def cell(value: object) -> Text:
     return Text(text, style=STYLES.get(text.lower(), ""))
 
 
-def console() -> Console:
+def console(*, wide: bool = False) -> Console:
     """Stdout as it is now, so that pipes and tests see plain text."""
     out = sys.stdout
-    width = None if out.isatty() else 200
+    width = None if out.isatty() and not wide else 200
     return Console(file=out, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, hide_header: bool = False) -> None:
-    """Print rows under their headings; cells may hold several lines."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    hide_header: bool = False,
+    keep: Collection[str] = (),
+    wide: bool = False,
+) -> None:
+    """Print rows under their headings. Cells may hold several lines, but not in the columns to `keep` in one piece.
+
+    `wide` takes the room it needs, whatever the terminal has.
+    """
     grid = Table(box=None, show_header=not hide_header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold", no_wrap=column in keep)
     for row in rows:
         grid.add_row(*(cell(value) for value in row))
-    console().print(grid)
+    console(wide=wide).print(grid)
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -124,8 +137,18 @@ def moment(value: object) -> str:
 
 
 def clock_time(value: object) -> str:
-    """The time of day of a time."""
-    return moment(value).partition(" ")[2]
+    """The time of day of a time, with the day if that is not today."""
+    whole = moment(value)
+    day, _, time = whole.partition(" ")
+    return time if day == moment(clock.unix_ns()).partition(" ")[0] else whole
+
+
+def ago(seconds: float) -> str:
+    """How long since something, in the unit that people would use."""
+    for unit, many in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * many:
+            return f"{seconds / many:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
 
 
 def size(count: object) -> str:
@@ -133,11 +156,21 @@ def size(count: object) -> str:
     if not isinstance(count, int | float):
         return ""
     amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
+    for unit in UNITS[:-1]:
         if amount < 1000:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+def of(part: object, whole: object) -> str:
+    """A share of a number of bytes, in the unit of the whole: `1.5/2.0 GB`."""
+    number, _, unit = size(whole).partition(" ")
+    if not isinstance(part, int | float) or unit not in UNITS:
+        return number
+    digits = 0 if unit == "B" or float(number) >= 100 else 1
+    amount = part / 1000 ** UNITS.index(unit)
+    return f"{amount:.{digits}f}/{float(number):.{digits}f} {unit}"
 
 
 def milliseconds(value: object) -> str:

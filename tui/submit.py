@@ -48,7 +48,12 @@ def _stay(client: HubClient, job_id: str, run: Run, output: Output, *, quiet: bo
     def on_away(why: str) -> None:
         screen.note(f"{why}; the job goes on, asking again")
 
-    ended = follow(client, job_id, seconds=run.wait_timeout_secs, on_event=on_event, on_away=on_away)
+    try:
+        ended = follow(client, job_id, seconds=run.wait_timeout_secs, on_event=on_event, on_away=on_away)
+    except KeyboardInterrupt:
+        screen.note(f"\nno longer waiting; the job goes on. See it: tender job describe {job_id}")
+        screen.note(f"End it: tender job stop {job_id}")
+        raise
     if run.follow:
         print_output(ended)
     if output is not Output.TABLE:
@@ -60,7 +65,10 @@ def _stay(client: HubClient, job_id: str, run: Run, output: Output, *, quiet: bo
 
 def print_output(ended: Ended) -> None:
     """What the programs wrote, as far as it came with their status; a terminal gets it without control characters."""
-    for execution in ended.executions:
+    told = [e for e in ended.executions if any((e.get("RunOutput") or {}).get(name) for name in ("Stdout", "stderr"))]
+    for execution in told:
+        if len(told) > 1:
+            screen.note(f"── output of {screen.short(execution.get('ID'))} on {views.node_name(execution)}")
         output = execution.get("RunOutput") or {}
         for name, stream in (("Stdout", sys.stdout), ("stderr", sys.stderr)):
             text = str(output.get(name) or "")

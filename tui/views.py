@@ -4,9 +4,13 @@ from typing import Any
 
 from tui import screen
 from tui.follow import state_of
-from tui.screen import COMPUTE_STATES, clock_time, milliseconds, moment, short, size
+from tui.screen import COMPUTE_STATES, ago, clock_time, milliseconds, moment, of, short
 
 Item = dict[str, Any]
+LONG = 36
+"""A message with more letters does not fit beside the other columns."""
+FOUND_LABELS = {"os_type", "os_arch", "name"}
+"""Labels that every agent finds out by itself."""
 
 
 def jobs(items: list[Item], *, hide_header: bool = False) -> None:
@@ -14,7 +18,7 @@ def jobs(items: list[Item], *, hide_header: bool = False) -> None:
         (
             moment(j.get("CreateTime")),
             short(j.get("ID")),
-            j.get("Name", ""),
+            "" if j.get("Name") == j.get("ID") else j.get("Name", ""),
             engine(j),
             j.get("Type", ""),
             state_of(j).lower(),
@@ -41,7 +45,10 @@ def node_name(item: Item) -> str:
 
 
 def executions(items: list[Item], *, hide_header: bool = False) -> None:
-    rows = [
+    """One row each; long messages stand below, each once, where there is room to read them."""
+    columns = ["CREATED", "CHANGED", "ID", "NODE", "SLOT", "ATTEMPT", "STATE", "EXIT", "MESSAGE"]
+    below = any(len(message(e)) > LONG for e in items)
+    rows: list[tuple[object, ...]] = [
         (
             clock_time(e.get("CreateTime")),
             clock_time(e.get("ModifyTime")),
@@ -51,18 +58,31 @@ def executions(items: list[Item], *, hide_header: bool = False) -> None:
             (e.get("Tender") or {}).get("Attempt", ""),
             execution_state(e),
             exit_code(e),
-            (e.get("ComputeState") or {}).get("Message", ""),
-        )
+            message(e),
+        )[: 8 if below else 9]
         for e in items
     ]
-    columns = ("CREATED", "CHANGED", "ID", "NODE", "SLOT", "ATTEMPT", "STATE", "EXIT", "MESSAGE")
-    screen.table(columns, rows, hide_header=hide_header)
+    screen.table(columns[: 8 if below else 9], rows, hide_header=hide_header)
+    if below:
+        said: dict[str, list[str]] = {}
+        for e in items:
+            said.setdefault(message(e), []).append(short(e.get("ID")))
+        for text, who in said.items():
+            if text:
+                screen.say(f"{', '.join(who)}: {text}")
+
+
+def message(item: Item) -> str:
+    """What is said of an execution beyond its state; Bacalhau's shapes say "Running" of a completed one."""
+    text = str((item.get("ComputeState") or {}).get("Message", ""))
+    return "" if text.lower().replace(" ", "_") in {"running", execution_state(item)} else text
 
 
 def exit_code(item: Item) -> str:
     output = item.get("RunOutput") or {}
     known = execution_state(item) in {"completed", "failed", "publishing", "timed_out"}
-    return str(output.get("ExitCode", "")) if output and known else ""
+    code = output.get("ExitCode", -1)
+    return str(code) if output and known and code != -1 else ""
 
 
 def event_row(event: Item) -> tuple[str, str, str, str]:
@@ -85,30 +105,37 @@ def event_line(event: Item) -> str:
     return f"{time:13}  {execution:10}  {topic:13}  {message}"
 
 
-def nodes(items: list[Item], *, hide_header: bool = False) -> None:
-    columns = ("ID", "NAME", "APPROVAL", "STATE", "SEEN", "LABELS", "ENGINES", "CPU", "MEMORY", "DISK", "RUNNING")
-    screen.table(columns, [_node_row(n) for n in items], hide_header=hide_header)
+def nodes(items: list[Item], *, hide_header: bool = False, wide: bool = False) -> None:
+    """The fleet, free of whole, in 100 columns; `wide` adds disk, and labels that agents find out by themselves."""
+    columns = ["ID", "NAME", "APPROVAL", "STATE", "SEEN", "ENGINES", "CPU", "MEMORY", "RUNS", "LABELS"]
+    if wide:
+        columns.insert(8, "DISK")
+    rows = [_node_row(n, wide=wide) for n in items]
+    screen.table(columns, rows, hide_header=hide_header, keep=set(columns) - {"NAME", "LABELS"}, wide=wide)
 
 
-def _node_row(item: Item) -> tuple[object, ...]:
+def _node_row(item: Item, *, wide: bool) -> list[object]:
     info = item.get("Info") or {}
     compute = info.get("ComputeNodeInfo") or {}
     own = item.get("Tender") or {}
     most, free = compute.get("MaxCapacity") or {}, compute.get("AvailableCapacity") or {}
     age = own.get("AgeSeconds")
-    return (
+    labels = {k: v for k, v in (info.get("Labels") or {}).items() if wide or k not in FOUND_LABELS}
+    row: list[object] = [
         short(info.get("NodeID")),
         own.get("Name", ""),
         str(item.get("Membership", "")).lower(),
         own.get("State") or str(item.get("Connection", "")).lower(),
-        f"{age:.0f} s ago" if isinstance(age, int | float) else "",
-        "\n".join(f"{key}={value}" for key, value in (info.get("Labels") or {}).items()),
+        ago(age) if isinstance(age, int | float) else "",
         "\n".join(compute.get("ExecutionEngines") or []),
-        f"{free.get('CPU', 0):g} / {most.get('CPU', 0):g}",
-        f"{size(free.get('Memory', 0))} / {size(most.get('Memory', 0))}",
-        f"{size(free.get('Disk', 0))} / {size(most.get('Disk', 0))}",
+        f"{free.get('CPU', 0):g}/{most.get('CPU', 0):g}",
+        of(free.get("Memory", 0), most.get("Memory", 0)),
         compute.get("RunningExecutions", 0),
-    )
+        "\n".join(f"{key}={value}" for key, value in labels.items()),
+    ]
+    if wide:
+        row.insert(8, of(free.get("Disk", 0), most.get("Disk", 0)))
+    return row
 
 
 def tender(item: Item) -> None:
@@ -118,18 +145,29 @@ def tender(item: Item) -> None:
     kind = "direct award" if item.get("Direct") else f"auction among {len(bids)}"
     head = f"slot {item.get('Slot', 0)}, attempt {item.get('Attempt', 1)}: {kind}, {item.get('State', '')}"
     screen.say(head + (f" in {took}" if took else "") + (f": {item['Message']}" if item.get("Message") else ""))
-    if bids:
-        screen.table(("  NODE", "OUTCOME", "SCORE", "ANSWERED", "REASON", "HINT"), [_bid_row(bid) for bid in bids])
+    if not bids:
+        return
+    screen.table(("  NODE", "OUTCOME", "SCORE", "ANSWERED"), [_bid_row(bid) for bid in bids])
+    said: dict[tuple[str, str], list[str]] = {}
+    for bid in bids:
+        for reason in bid.get("Reasons") or []:
+            text = f"{reason.get('Code', '')}: {reason.get('Message', '')}"
+            said.setdefault((text, str(reason.get("Hint", ""))), []).append(_bidder(bid))
+    for (text, hint), who in said.items():
+        screen.say(f"  {', '.join(who)}: {text}")
+        if hint:
+            screen.say(f"    hint: {hint}")
+
+
+def _bidder(bid: Item) -> str:
+    return str(bid.get("NodeName") or short(bid.get("NodeID")))
 
 
 def _bid_row(bid: Item) -> tuple[str, ...]:
-    reasons: list[Item] = bid.get("Reasons") or []
-    offered = bid.get("Outcome") in {"won", "lost", "bid"}
+    outcome = str(bid.get("Outcome", ""))
     return (
-        f"  {bid.get('NodeName') or short(bid.get('NodeID'))}",
-        str(bid.get("Outcome", "")),
-        f"{bid.get('Score', 0):g} → {bid.get('Rank', 0):g}" if offered else "",
-        milliseconds(bid.get("AnsweredMilliseconds")) if bid.get("Outcome") not in {"silent", "waiting"} else "",
-        "\n".join(f"{r.get('Code', '')}: {r.get('Message', '')}" for r in reasons),
-        "\n".join(str(r.get("Hint", "")) for r in reasons),
+        f"  {_bidder(bid)}",
+        outcome,
+        f"{bid.get('Score', 0):g} → {bid.get('Rank', 0):g}" if outcome in {"won", "lost", "bid"} else "",
+        milliseconds(bid.get("AnsweredMilliseconds")) if outcome not in {"silent", "waiting"} else "",
     )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.hub_stub import JOB_ID, JOBS, NODES, hub_stub_fixture, tender_fixture
+from tests.support.hub_stub import JOB_ID, JOBS, NODES, execution, hub_stub_fixture, tender_fixture
 
 FIXTURES = (hub_stub_fixture, tender_fixture)
 NODE = {
@@ -54,9 +54,34 @@ WHY = {
 def test_node_list_shows_what_is_free_and_sends_the_filters(hub_stub, tender):
     hub_stub.answer("GET", NODES, {"NextToken": "", "Nodes": [NODE]})
     ran = tender("node", "list", "--filter-status", "connected", "-l", "region=north")
-    for part in ("n-12345678", "north", "approved", "online", "3 s ago", "1.5 / 2", "1.0 GB / 2.0 GB"):
+    for part in ("n-12345678", "north", "approved", "online", "3 s ago", "1.5/2", "1.0/2.0 GB"):
         assert part in ran.out
     assert hub_stub.last("GET").query == {"labels": ["region=north"], "filter-status": ["connected"]}
+
+
+def test_node_list_fits_100_columns_and_wide_shows_all_labels(hub_stub, tender):
+    labels = {"os_type": "linux", "os_arch": "arm64", "name": "gateway-07", "region": "mountain", "tier": "gateway"}
+    info = {**NODE["Info"], "Labels": labels}
+    info["ComputeNodeInfo"] = {**info["ComputeNodeInfo"], "ExecutionEngines": ["podman", "wasm"]}
+    own = {"Name": "gateway-07", "State": "online", "AgeSeconds": 7300}
+    hub_stub.answer("GET", NODES, {"Nodes": [{**NODE, "Info": info, "Tender": own}]})
+    narrow = tender("node", "list").out
+    assert max(map(len, narrow.splitlines())) <= 100
+    assert "2 h ago" in narrow
+    assert "os_arch" not in narrow
+    assert "os_arch=arm64" in tender("node", "list", "--wide").out
+
+
+def test_long_messages_of_executions_stand_below_once(hub_stub, tender):
+    told = "cannot pull docker.io/library/busybox:1.36: no such host"
+    failed = [
+        execution(ID=f"e-{n}2345678-x", ComputeState={"StateType": 10, "Message": told}, Tender={"State": "failed"})
+        for n in (1, 2)
+    ]
+    hub_stub.answer("GET", f"{JOBS}/weather/executions", {"Items": failed})
+    out = tender("job", "executions", "weather").out
+    assert out.count(told) == 1
+    assert f"e-12345678, e-22345678: {told}" in out
 
 
 def test_node_describe_prints_one_document(hub_stub, tender):

@@ -1,7 +1,12 @@
-"""Which hub is asked, with which key, and what becomes of its errors."""
+"""Which hub is asked, with which key and CA, and what becomes of its errors."""
+
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from hub.pki import Pki
 from tests.support.hub_stub import JOB_ID, JOBS, a_job_that, hub_stub_fixture, tender_fixture
 from tui.client import HubClient, hub_url
 from wire.failures import InvalidRequest, TooLarge
@@ -78,6 +83,65 @@ def test_an_answer_over_the_cap_is_refused(hub_stub, monkeypatch):
     hub_stub.answer("GET", JOBS, b"[" + b" " * 2000 + b"]")
     with HubClient(hub_stub.url) as client, pytest.raises(TooLarge):
         client.get(JOBS)
+
+
+class _NoNodes(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{"Nodes": []}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def tls_hub(tmp_path, monkeypatch):
+    """A hub's API behind TLS with a certificate of its own CA; the folder with `ca.pem`."""
+    pki = Pki(tmp_path)
+    credentials = pki.server("api", ["localhost"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(credentials.certificate, credentials.key)
+    server = HTTPServer(("127.0.0.1", 0), _NoNodes)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda request, client_address: None  # noqa: ARG005  clients that do not trust us
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("TENDER_URL", f"https://localhost:{server.server_address[1]}")
+    monkeypatch.delenv("TENDER_CA", raising=False)
+    yield pki.ca_path
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_hub_with_a_ca_of_its_own_is_reached_when_the_ca_is_named(tls_hub, tender, monkeypatch):
+    refused = tender("node", "list")
+    assert refused.code == 4
+    assert "--ca or TENDER_CA" in refused.err
+    assert tender("node", "list", "--ca", str(tls_hub)).code == 0
+    monkeypatch.setenv("TENDER_CA", str(tls_hub))
+    assert tender("node", "list").code == 0
+
+
+def test_another_ca_is_not_enough(tls_hub, tender, tmp_path):
+    other = Pki(tmp_path / "other").ca_path
+    ran = tender("--ca", str(other), "node", "list")
+    assert ran.code == 4
+    assert f"is {other} the CA of this hub?" in ran.err
+    assert tls_hub.exists()
+
+
+@pytest.mark.parametrize(("content", "code"), [(None, 3), (b"no certificate", 2)])
+def test_a_ca_file_that_cannot_be_used_is_named(tender, tmp_path, monkeypatch, content, code):
+    monkeypatch.setenv("TENDER_URL", "https://localhost:9")
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    ran = tender("node", "list", "--ca", str(file))
+    assert (ran.code, str(file) in ran.err) == (code, True)
 
 
 def test_options_before_and_after_the_group_name_the_hub(hub_stub, tender, monkeypatch):

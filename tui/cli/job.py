@@ -1,6 +1,7 @@
 """`tender job …`: submit, look at, follow, stop jobs, and get their results."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from tui.cli.get import get_results
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, JobName, Run, Shown, Space
 from tui.client import JOBS
+from tui.flags import label_filters
 from tui.follow import TERMINAL, state_of
 from tui.job_files import read_job_file, read_job_text
 from tui.screen import Output
@@ -20,13 +22,33 @@ from wire.failures import Conflict
 from wire.job_parse import parse_job
 from wire.strict_json import MAX_BYTES
 
-app = typer.Typer(no_args_is_help=True, help="Submit jobs, look at them, stop them, get their results.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Submit jobs, look at them, stop them, get their results.",
+)
+
+
+class Order(StrEnum):
+    CREATED = "created_at"
+    ID = "id"
+
+
+class EventType(StrEnum):
+    ALL = "all"
+    JOB = "job"
+    EXECUTION = "execution"
+
+
 JobFile = Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - reads standard input.")]
 
 
 def _read(file: str) -> dict[str, Any]:
     if file == "-":
-        return read_job_text(sys.stdin.buffer.read(MAX_BYTES + 1))
+        if sys.stdin.isatty():
+            screen.note("type the job, YAML or JSON, and end it with Ctrl-D")
+        return read_job_text(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
     return read_job_file(Path(file))
 
 
@@ -73,16 +95,19 @@ def list_jobs(
     hub: Hub,
     shown: Shown,
     namespace: Annotated[str, typer.Option(help="* for all.")] = "*",
-    labels: Annotated[list[str] | None, typer.Option("-l", "--labels", help="k=v or k!=v.")] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("-l", "--labels", metavar="NAME=VALUE", help="Only these; NAME!=VALUE: all others."),
+    ] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000)] = 10,
     next_token: Annotated[str, typer.Option(help="From the page before.")] = "",
-    order_by: Annotated[str, typer.Option(help="created_at or id.")] = "",
+    order_by: Annotated[Order | None, typer.Option(help="What comes first.")] = None,
     reverse: Annotated[bool, typer.Option("--order-reversed/--oldest-first", help="Newest first.")] = True,
 ) -> None:
     """List jobs, newest first."""
     asked = {
         "namespace": namespace,
-        "labels": labels,
+        "labels": label_filters(labels or []),
         "limit": limit,
         "next_token": next_token,
         "order_by": order_by,
@@ -127,7 +152,7 @@ def history(
     hub: Hub,
     shown: Shown,
     space: Space,
-    event_type: Annotated[str, typer.Option(help="all, job or execution.")] = "all",
+    event_type: Annotated[EventType, typer.Option(help="Events of what.")] = EventType.ALL,
     execution_id: Annotated[str, typer.Option(help="Of one execution.")] = "",
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000)] = 1000,
     next_token: Annotated[str, typer.Option(help="From the page before.")] = "",

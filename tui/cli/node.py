@@ -1,5 +1,6 @@
 """`tender node …`: the boxes of the fleet."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -8,9 +9,35 @@ from tui import screen, views
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, NodeName, Shown
 from tui.client import NODES
+from tui.flags import label_filters
 from tui.screen import Output
 
-app = typer.Typer(no_args_is_help=True, help="The boxes of the fleet: list, approve, reject, invite.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="The boxes of the fleet: list, approve, reject, invite.",
+)
+
+
+class Approval(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class Status(StrEnum):
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+
+
+class Order(StrEnum):
+    ID = "id"
+    CPU = "available_cpu"
+    MEMORY = "available_memory"
+    DISK = "available_disk"
+
+
 Message = Annotated[str, typer.Option("-m", "--message", help="Why; kept with the node.")]
 
 
@@ -19,15 +46,18 @@ Message = Annotated[str, typer.Option("-m", "--message", help="Why; kept with th
 def list_nodes(
     hub: Hub,
     shown: Shown,
-    labels: Annotated[list[str] | None, typer.Option("-l", "--labels", help="k=v.")] = None,
-    filter_approval: Annotated[str, typer.Option(help="pending, approved or rejected.")] = "",
-    filter_status: Annotated[str, typer.Option(help="connected or disconnected.")] = "",
-    order_by: Annotated[str, typer.Option(help="id, available_cpu, available_memory, available_disk.")] = "",
-    order_reversed: Annotated[bool, typer.Option("--order-reversed")] = False,
+    labels: Annotated[
+        list[str] | None, typer.Option("-l", "--labels", metavar="NAME=VALUE", help="Only with this label.")
+    ] = None,
+    filter_approval: Annotated[Approval | None, typer.Option(help="Only these.")] = None,
+    filter_status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    order_by: Annotated[Order | None, typer.Option(help="What comes first.")] = None,
+    order_reversed: Annotated[bool, typer.Option("--order-reversed", help="The other way round.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="With free disk and every label.")] = False,
 ) -> None:
     """List nodes with what they have free."""
     asked = {
-        "labels": labels,
+        "labels": label_filters(labels or []),
         "filter-approval": filter_approval,
         "filter-status": filter_status,
         "order_by": order_by,
@@ -36,7 +66,7 @@ def list_nodes(
     with hub.client() as client:
         reply = client.get(NODES, asked)
     if shown.output is Output.TABLE:
-        views.nodes(reply.get("Nodes") or [], hide_header=shown.hide_header)
+        views.nodes(reply.get("Nodes") or [], hide_header=shown.hide_header, wide=wide)
     else:
         screen.data(reply, shown.output)
 

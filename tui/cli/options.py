@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
@@ -17,13 +18,15 @@ NodeName = Annotated[str, Argument(metavar="NODE", help="Id, unique beginning of
 class Hub:
     """Which hub is asked."""
 
-    api_host: Annotated[str, Option(help="Host or URL of the hub.", show_default=False)] = ""
-    api_port: Annotated[int, Option(help="Port of the hub.", min=0, max=65535, show_default=False)] = 0
+    api_host: Annotated[str, Option(metavar="HOST", help="Host or URL of the hub.", show_default=False)] = ""
+    api_port: Annotated[int, Option(metavar="PORT", help="Port of the hub.", min=0, max=65535, show_default=False)] = 0
+    ca: Annotated[Path | None, Option(metavar="FILE", help="The hub's CA; or TENDER_CA.", show_default=False)] = None
 
     def client(self, timeout: float = 30) -> HubClient:
         """A client with the key from TENDER_API_KEY, if there is one."""
         key = os.environ.get("TENDER_API_KEY") or os.environ.get("BACALHAU_API_KEY") or ""
-        return HubClient(hub_url(self.api_host, self.api_port), key=key, timeout=timeout)
+        ca = str(self.ca or os.environ.get("TENDER_CA") or "")
+        return HubClient(hub_url(self.api_host, self.api_port), key=key, ca=ca, timeout=timeout)
 
 
 @dataclass(frozen=True)

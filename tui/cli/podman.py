@@ -9,7 +9,7 @@ from tui.cli.options import Hub, Run, TaskFlags
 from tui.spec import container_job
 from tui.submit import run_job
 
-app = typer.Typer(no_args_is_help=True, help="Run a container as a job.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Run a container as a job.")
 
 
 @app.callback()

@@ -11,7 +11,9 @@ from tui.cli.options import Hub, JobName, Shown, Space
 from tui.client import JOBS
 from tui.screen import Output
 
-app = typer.Typer(help="Who was asked to run a job, who bid, who declined and why.")
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, help="Who was asked to run a job, who bid, who declined and why."
+)
 
 
 @app.command()
