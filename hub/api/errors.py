@@ -43,7 +43,7 @@ def body(
 def tender_error(request: Request[Any, Any, Any], error: failures.TenderError) -> Response[Any]:
     """Our own errors: message, hint, and the status of their kind."""
     del request
-    status = STATUS.get(type(error), 500)
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     code = error.details.get("Code", error.code)
     component = "Bacalhau" if isinstance(error, NoChange) else "Hub"
     return Response(
