@@ -126,6 +126,8 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     level = connection.execute("PRAGMA synchronous").fetchone()[0]
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA cache_size=-2000")
+    connection.execute("PRAGMA temp_store=MEMORY")  # savepoints would keep their undo journal in a file
+    connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages of 1 KiB
     connection.execute("PRAGMA journal_size_limit=4194304")
     if mode != "wal" or level != 2:
         connection.close()

@@ -66,8 +66,14 @@ class RunFolder:
         return self._once("stop.json", msgspec.json.encode(reason), durable=True)
 
     def write_report(self, report: ExitReport) -> None:
-        """Once, by the process that holds the lock. A torn one does not decode, so it needs no rename."""
-        self._write(f"{self._prefix}report.json", msgspec.json.encode(report), durable=True)
+        """Once. Not synced: whoever reads it commits the end to SQLite, and what it speaks of is on the disk.
+
+        A power cut before that loses it, or leaves one that does not decode; then the work counts as cut off by
+        the restart, as it would a moment earlier.
+        """
+        temporary = f"{self._prefix}report.{os.getpid()}.tmp"
+        self._write(temporary, msgspec.json.encode(report), durable=False)
+        os.rename(temporary, f"{self._prefix}report.json")  # noqa: PTH104
 
     def take_lock(self) -> None:
         """Held until this process ends, however it ends."""

@@ -33,7 +33,7 @@ class WasmExecutor:
     def __init__(self, root: Path, cache: Path, idle: float = IDLE_SECONDS) -> None:
         self.root = root
         self.parent = WarmParent(cache, idle)
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(1)  # 0 means no order
         self._version = ""
 
     async def facts(self) -> EngineFacts:

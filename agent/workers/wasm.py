@@ -2,7 +2,8 @@
 
 Started by the core as `python -m agent.workers.wasm CACHE IDLE`. It reads orders from stdin and leaves
 at the end of input or after IDLE seconds without one. Its children answer on its stdout and go on
-without it. It starts no thread, so forking is safe.
+without it. It starts no thread, so forking is safe. When it has nothing to do it forks one child ahead,
+the spare, which takes the next order without the cost of a fork.
 """
 
 import gc
@@ -10,36 +11,49 @@ import os
 import resource
 import select
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-import wasmtime
 
 from agent.executors.process_names import boot_id
 from agent.executors.wasm_orders import LINE_CAP, Answer, Orders
 from agent.executors.wasm_spec import refusal
 from agent.workers.wasm_cache import ModuleCache, new_engine
-from agent.workers.wasm_rehearsal import rehearse
+from agent.workers.wasm_rehearsal import Rehearsal
 from agent.workers.wasm_run import run_child
+from agent.workers.wasm_spare import Spare, await_order
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed
+
+QUIET = 0.02
+"""Seconds without an order after which the next spare is forked: not while a job starts, which needs the cores."""
+NO_ORDER = 0
+"""In place of an order's number."""
 
 
 class Parent:
     """Reads orders, forks, reaps."""
 
-    def __init__(self, cache: ModuleCache, idle: float) -> None:
+    def __init__(self, cache: ModuleCache, idle: float, rehearsal: Rehearsal) -> None:
         self._cache = cache
         self._idle = idle
+        self._rehearsal = rehearsal
         self._pending = b""
         self._poll = select.poll()
         self._poll.register(0, select.POLLIN)
         self._children: dict[int, tuple[int, int]] = {}  # pidfd: pid, number of the order
+        self._spare: Spare | None = None
+        self._spare_is_due = False
 
     def serve(self) -> None:
         leave = monotonic() + self._idle
         while (left := leave - monotonic()) > 0:
-            for descriptor, _ in self._poll.poll(left * 1000):
+            ready = self._poll.poll(1000 * (min(QUIET, left) if self._spare_is_due else left))
+            if not ready and self._spare_is_due:
+                self._spare_is_due = False
+                self._fork_spare()
+            for descriptor, _ in ready:
                 if descriptor != 0:
                     self._reap(descriptor)
                 elif not self._read():
@@ -57,37 +71,55 @@ class Parent:
     def _start(self, line: bytes) -> None:
         received = monotonic()
         orders = msgspec.json.decode(line, type=Orders)
-        try:
-            modules = self._modules(orders)
-        except ExecutionFailed as error:
-            self._say(Answer(orders.n, refusal=error.reason))
-            return
-        except OSError as error:
-            reason = refusal(f"a module cannot be read: {error}", retryable=True)
-            self._say(Answer(orders.n, refusal=reason))
+        self._spare_is_due = True
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.take(line):
+            self._children[spare.pidfd] = (spare.pid, orders.n)
+            with suppress(ExecutionFailed, OSError):  # whatever it is, the spare says it
+                self._cache.loaded(orders.modules)  # so that the next spare shares it
             return
         try:
+            modules = self._cache.loaded(orders.modules)
             pid = os.fork()
-        except OSError as error:
-            self._say(Answer(orders.n, refusal=refusal(f"no new process: {error}", retryable=True)))
+        except (ExecutionFailed, OSError) as error:
+            reason = error.reason if isinstance(error, ExecutionFailed) else None
+            self._say(Answer(orders.n, refusal=reason or refusal(f"the work cannot start: {error}", retryable=True)))
             return
         if pid == 0:
             run_child(orders, modules, self._cache, received, list(self._children))
-        descriptor = os.pidfd_open(pid)
-        self._children[descriptor] = (pid, orders.n)
-        self._poll.register(descriptor, select.POLLIN)
+        self._watch(pid, orders.n)
 
-    def _modules(self, orders: Orders) -> list[tuple[str, wasmtime.Module | None]]:
-        """Loaded here, before the fork, so that all children share the pages."""
-        digests = [self._cache.digest(file) for file in orders.modules]
-        return [(digest, self._cache.ready(digest)) for digest in digests]
+    def _fork_spare(self) -> None:
+        """A child that waits for an order. Best effort."""
+        reading, writing = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            return
+        if pid == 0:
+            os.close(writing)
+            await_order(reading, self._cache, self._rehearsal, list(self._children))
+        os.close(reading)
+        self._spare = Spare(pid, self._watch(pid, NO_ORDER), writing)
+
+    def _watch(self, pid: int, number: int) -> int:
+        descriptor = os.pidfd_open(pid)
+        self._children[descriptor] = (pid, number)
+        self._poll.register(descriptor, select.POLLIN)
+        return descriptor
 
     def _reap(self, descriptor: int) -> None:
         pid, number = self._children.pop(descriptor)
         self._poll.unregister(descriptor)
         os.close(descriptor)
         os.waitpid(pid, 0)
-        self._say(Answer(number, gone=True))
+        if self._spare is not None and self._spare.pid == pid:
+            os.close(self._spare.writing)
+            self._spare = None
+        if number != NO_ORDER:
+            self._say(Answer(number, gone=True))
 
     def _say(self, answer: Answer) -> None:
         os.write(1, msgspec.json.encode(answer) + b"\n")
@@ -97,9 +129,10 @@ def main() -> None:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cache = ModuleCache(Path(sys.argv[1]), new_engine())
-    parent = Parent(cache, float(sys.argv[2]))
+    rehearsal = Rehearsal(cache)
+    rehearsal.run()
+    parent = Parent(cache, float(sys.argv[2]), rehearsal)
     boot_id()  # read once, here
-    rehearse(cache)
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -68,6 +68,11 @@ class ModuleCache:
     def path(self, digest: str) -> Path:
         return self.folder / f"{digest}-{_SUFFIX}.cwasm"
 
+    def loaded(self, files: list[ModuleFile]) -> list[tuple[str, wasmtime.Module | None]]:
+        """Digest and module of each file; no module where it must be compiled. Raises ExecutionFailed, OSError."""
+        digests = [self.digest(file) for file in files]
+        return [(digest, self.ready(digest)) for digest in digests]
+
     def ready(self, digest: str) -> wasmtime.Module | None:
         """A module that is mapped, or whose compiled form is on disk; None when it must be compiled."""
         module = self._modules.get(digest)

@@ -129,7 +129,7 @@ class Execution:
         self._finish(Ended(reason=reason))
 
     def _finish(self, ended: Ended) -> NoReturn:
-        """What the report speaks of is on the disk before the report is."""
+        """What the report speaks of is on the disk before there is a report."""
         begun = monotonic()
         self.out.close(durable=True)
         self.err.close(durable=True)
