@@ -43,7 +43,8 @@ class HealthReports:
         self._voice, self._ledger, self._runner, self._outbox = voice, ledger, runner, outbox
         self._data_dir, self._interval, self._counters = data_dir, interval, counters
         self._extra, self._chores = extra, chores
-        self._waiting_since = 0.0
+        self._waiting_since = clock.monotonic()
+        self.verdicts: dict[str, str] = {}
         self._said: dict[str, str] = {}
         self._said_at = float("-inf")
 
@@ -55,29 +56,29 @@ class HealthReports:
                     await chore()
                 except Exception:
                     log.exception("a chore failed; it is tried again in %.0f s", LOOK_EACH)
+            health = self.look(clock.monotonic())
             if online.is_set():
-                await self._report()
+                await self._report(health)
             await asyncio.sleep(min(LOOK_EACH, self._interval))
 
-    async def _report(self) -> None:
+    async def _report(self, health: Health) -> None:
         now = clock.monotonic()
-        health = self.look(now)
-        classes = {check.name: check.verdict for check in health.checks}
-        if classes == self._said and now - self._said_at < self._interval - 1:
+        if self.verdicts == self._said and now - self._said_at < self._interval - 1:
             return
         try:
             await self._voice.say(health)
         except TenderError as error:
             log.info("health was not said: %s", error)
             return
-        self._said, self._said_at = classes, now
+        self._said, self._said_at = self.verdicts, now
 
     def look(self, now: float) -> Health:
-        """How things are now."""
+        """How things are now; `verdicts` has them by check from then on."""
         depth = self._outbox.depth
         if not depth:
             self._waiting_since = now
         checks = [disk_check(*_free(self._data_dir)), outbox_check(depth), *self._extra()]
+        self.verdicts = {check.name: check.verdict for check in checks}
         return Health(
             ep=self._voice.ep,
             free=self._ledger.free,

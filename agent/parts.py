@@ -89,6 +89,7 @@ class Parts:
                 secrets=self.data / "secrets",
                 env_allow=self.config.env.allow,
                 allow_unenforced=self.config.engines.allow_unenforced_limits,
+                reject_networked=bidding.reject_networked,
             ),
             publishing=Publishing(node_id=identity.node_id, plugins=plugins, signer=identity.signer),
         )
@@ -202,9 +203,9 @@ class Parts:
 
     def node_facts(self) -> NodeFacts:
         """The node as it stands, for a decision."""
-        state, ports = self.presence.state, self.ports.used
-        if state is not self.facts.state or ports != self.facts.ports:
-            self.facts = dataclasses.replace(self.facts, state=state, ports=ports)
+        state, ports, health = self.presence.state, self.ports.used, self.health.verdicts
+        if state is not self.facts.state or ports != self.facts.ports or health is not self.facts.health:
+            self.facts = dataclasses.replace(self.facts, state=state, ports=ports, health=health)
         return self.facts
 
     async def look_at_engines(self) -> None:

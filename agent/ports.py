@@ -27,15 +27,14 @@ class Ports:
 
     def give(self, execution_id: str, wanted: Iterable[job.Port], *, bridged: bool) -> list[Port]:
         """One host port for each wanted one. Raises ExecutionFailed when a static port is taken."""
-        mine = self._given.setdefault(execution_id, set())
         given: list[Port] = []
         for port in wanted:
             number = port.static or self._free()
             if port.static and (self._taken(number) or not _can_bind(number)):
                 message = f"port {number} ({port.name}) is taken on this node"
                 raise ExecutionFailed(Reason("port-taken", message, "leave Static out to get a free port"))
-            mine.add(number)
-            given.append(Port(port.name, number, (port.target or number) if bridged else number))
+            self._given.setdefault(execution_id, set()).add(number)
+            given.append(Port(port.name, number, (port.target or number) if bridged else number, port.host_network))
         return given
 
     def take_back(self, execution_id: str) -> None:

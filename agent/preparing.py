@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from agent import work
+from agent import networks, variables, work
 from agent.blobs import Blobs
 from agent.disk_faults import disk_failure
 from agent.executors.base import Mount, Work
@@ -37,14 +37,16 @@ class Preparation:
         secrets: Path,
         env_allow: Sequence[str],
         allow_unenforced: bool,
+        reject_networked: bool,
     ) -> None:
         self._node_id, self._plugins, self._blobs, self._ports = node_id, plugins, blobs, ports
         self._secrets, self._env_allow, self._allow_unenforced = secrets, env_allow, allow_unenforced
+        self._reject_networked = reject_networked
 
     async def work(self, execution: Execution, folder: Path) -> Work:
         """Everything that the executor needs, brought to this box. Raises ExecutionFailed."""
         task = execution.job.task
-        env = work.own_env(task, self._env_allow, os.environ)
+        env = variables.filled_in(task.env, self._env_allow, os.environ)
         mounts = [self._secret(secret) for secret in task.secrets]
         try:
             (folder / work.RESULTS).mkdir(parents=True, exist_ok=True)
@@ -54,12 +56,13 @@ class Preparation:
             raise disk_failure("making the execution's folder", fault) from fault
         for number, source in enumerate(task.input_sources):
             mounts.append(await self._bring(source, folder / work.INPUTS / str(number)))
-        bridged = work.network_of(task) == "bridge"
-        ports = self._ports.give(execution.id, task.network.ports, bridged=bridged) if task.network.ports else []
+        network = networks.network_of(task, rejected=self._reject_networked)
+        ports = self._ports.give(execution.id, task.network.ports, bridged=network == "bridge")
         return work.work_of(
             execution,
             node_id=self._node_id,
             folder=folder,
+            network=network,
             mounts=mounts,
             ports=ports,
             env=env,

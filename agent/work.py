@@ -1,16 +1,11 @@
-"""From an order to a piece of work for an executor: environment, network, time-outs, outputs. Pure."""
+"""From an order to a piece of work for an executor: environment, time-outs, outputs. Pure."""
 
-import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.executors.base import Mount, Output, Port, Work
 from agent.store.records import Execution
-from wire.failures import ExecutionFailed, Reason
-from wire.job import Task
-from wire.params import engine_kind
 
-FORWARD = "env:"
 RESULTS, INPUTS = "results", "inputs"
 
 
@@ -19,6 +14,7 @@ def work_of(
     *,
     node_id: str,
     folder: Path,
+    network: str,
     mounts: list[Mount],
     ports: list[Port],
     env: dict[str, str],
@@ -34,7 +30,7 @@ def work_of(
         params=task.engine.params,
         env=env | system_env(execution, node_id, ports),
         resources=execution.requested,
-        network=network_of(task),
+        network=network,
         domains=task.network.domains,
         ports=ports,
         mounts=mounts,
@@ -44,37 +40,12 @@ def work_of(
     )
 
 
-def network_of(task: Task) -> str:
-    """What the executor is asked for. The default is Bacalhau's: a bridge for containers, nothing for WASM."""
-    asked = task.network.type.lower()
-    if asked in {"", "default"}:
-        return "bridge" if engine_kind(task.engine.type) == "podman" else "none"
-    return "host" if asked == "full" else asked
-
-
 def timeout_of(execution: Execution) -> float | None:
     """Seconds that one execution may run. Services and daemons have no limit."""
     if execution.order.job_type not in {"batch", "ops"}:
         return None
     timeouts = execution.job.task.timeouts
     return float(timeouts.execution_timeout or timeouts.total_timeout) or None
-
-
-def own_env(task: Task, allowed: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The job's variables; `env:NAME` is taken from the agent's own if the owner allows it."""
-    values: dict[str, str] = {}
-    for name, value in task.env.items():
-        if not value.startswith(FORWARD):
-            values[name] = value
-            continue
-        source = value.removeprefix(FORWARD)
-        if not any(fnmatch.fnmatchcase(source, glob) for glob in allowed):
-            hint = f'the owner allows it with env.allow = ["{source}"]'
-            raise ExecutionFailed(Reason("env", f"this node does not give {source} away", hint, retryable=False))
-        if source not in environ:
-            raise ExecutionFailed(Reason("env", f"this node has no variable {source}", retryable=False))
-        values[name] = environ[source]
-    return values
 
 
 def system_env(execution: Execution, node_id: str, ports: Sequence[Port]) -> dict[str, str]:

@@ -24,19 +24,19 @@ PATIENCE = 5.0
 class NodeFacts:
     """The node now. Names of engines, inputs and publishers are canonical: `wire.params` makes them so.
 
-    `environment` is what `env:NAME` may be taken from; `ports` are the host ports that executions use.
+    `environment` is what `env:NAME` may be taken from; `ports` are the host ports that executions use;
+    `health` is pass, warn or fail by check.
     """
 
     node_id: str
     state: NodeState = NodeState.ONLINE
-    why: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     engines: Mapping[str, EngineFacts] = field(default_factory=dict[str, EngineFacts])
     inputs: frozenset[str] = frozenset()
     publishers: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     ports: frozenset[int] = frozenset()
-    health: Mapping[str, object] = field(default_factory=dict[str, object])
+    health: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)

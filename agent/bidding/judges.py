@@ -1,10 +1,9 @@
 """The node's pure checks on one job. Each gives its reasons against; all are collected, so the owner sees them all."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
+from agent import networks, variables
 from agent.bidding.facts import Facts
 from agent.bidding.room import Room, room_reasons
 from agent.config import AgentConfig, BiddingSettings
@@ -14,8 +13,6 @@ from wire.job import InputSource
 from wire.params import engine_kind, plugin_kind
 from wire.states import NodeState
 
-FORWARD = "env:"
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -24,16 +21,18 @@ class Rules:
     bidding: BiddingSettings = field(default_factory=BiddingSettings)
     engines_disabled: tuple[str, ...] = ()
     env_allow: tuple[str, ...] = ()
+    allow_unenforced: bool = False
 
     @classmethod
     def of(cls, config: AgentConfig) -> "Rules":
-        return cls(config.bidding, tuple(config.engines.disabled), tuple(config.env.allow))
+        engines = config.engines
+        return cls(config.bidding, tuple(engines.disabled), tuple(config.env.allow), engines.allow_unenforced_limits)
 
 
 def judge(facts: Facts, room: Room, rules: Rules) -> list[Reason]:
     """All reasons against the job, cheap checks first; empty is yes."""
     reasons = [reason for check in JUDGES for reason in check(facts, rules)]
-    reasons += room_reasons(facts.job.needed, room)
+    reasons += room_reasons(facts.job.needed, room) + gpu_is_given(facts, room, rules)
     return list({(reason.code, reason.message): reason for reason in reasons}.values())
 
 
@@ -42,8 +41,7 @@ def node_takes_work(facts: Facts, rules: Rules) -> list[Reason]:
     node = facts.node
     if node.state is NodeState.ONLINE:
         return []
-    why = f": {node.why}" if node.why else ""
-    return [Reason(str(node.state), f"this node takes no new work, it is {node.state}{why}", "try another node")]
+    return [Reason(str(node.state), f"this node takes no new work, it is {node.state}", "try another node")]
 
 
 def engine_is_here(facts: Facts, rules: Rules) -> list[Reason]:
@@ -95,13 +93,24 @@ def labels_match(facts: Facts, rules: Rules) -> list[Reason]:
     ]
 
 
-def network_is_allowed(facts: Facts, rules: Rules) -> list[Reason]:
-    """The type `Default` means no network on a node that refuses networked jobs, so it is never refused."""
-    network = facts.job.job.task.network
-    if not rules.bidding.reject_networked or network.type in {"None", "Default"}:
+def network_is_given(facts: Facts, rules: Rules) -> list[Reason]:
+    reason = networks.refusal(facts.job.job.task, rejected=rules.bidding.reject_networked)
+    return [reason] if reason else []
+
+
+def gpu_is_given(facts: Facts, room: Room, rules: Rules) -> list[Reason]:
+    """GPUs are counted, but no executor can hand one to the work and to nobody else yet."""
+    if not 0 < facts.job.needed.gpu <= room.total.gpu or rules.allow_unenforced:
         return []
-    message = f"this node takes no job with a network, this one asks for {network.type}"
-    return [Reason("network", message, "leave Network out or write Type: None", retryable=False)]
+    hint = "the owner can let such jobs run without their own GPU: [engines] allow_unenforced_limits = true"
+    return [Reason("gpu", "this node cannot hand a GPU to a job", hint, retryable=False)]
+
+
+def disk_is_sound(facts: Facts, rules: Rules) -> list[Reason]:
+    del rules
+    if facts.node.health.get("disk") != "fail":
+        return []
+    return [Reason("no-disk", "the disk of this node is nearly full", "wait, or use another node")]
 
 
 def has_inputs(facts: Facts, rules: Rules) -> list[Reason]:
@@ -123,20 +132,7 @@ def data_is_here(facts: Facts, rules: Rules) -> list[Reason]:
 
 
 def variables_may_be_had(facts: Facts, rules: Rules) -> list[Reason]:
-    """`KEY: env:NAME` asks for a variable of the node; only whole names that a glob of the owner covers are given."""
-    reasons: list[Reason] = []
-    for value in facts.job.job.task.env.values():
-        if not value.startswith(FORWARD):
-            continue
-        name = value.removeprefix(FORWARD)
-        if not any(_glob(glob).fullmatch(name) for glob in rules.env_allow):
-            hint = f'the owner can allow it: [env] allow = ["{_plain(name)}"]'
-            message = f"this node does not give its variable {_plain(name)} to jobs"
-            reasons.append(Reason("env-not-allowed", message, hint, retryable=False))
-        elif name not in facts.node.environment:
-            hint = "set it where the agent is started"
-            reasons.append(Reason("env-missing", f"this node has no variable {_plain(name)}", hint))
-    return reasons
+    return variables.refusals(facts.job.job.task.env, rules.env_allow, facts.node.environment)
 
 
 def ports_are_free(facts: Facts, rules: Rules) -> list[Reason]:
@@ -153,7 +149,8 @@ JUDGES: tuple[Callable[[Facts, Rules], list[Reason]], ...] = (
     node_takes_work,
     engine_is_here,
     publisher_is_here,
-    network_is_allowed,
+    disk_is_sound,
+    network_is_given,
     has_inputs,
     labels_match,
     ports_are_free,
@@ -169,13 +166,3 @@ def _engine(message: str, *, retryable: bool = False) -> Reason:
 
 def _input_name(spec: InputSource) -> str:
     return spec.alias or spec.target or spec.source.type
-
-
-def _plain(name: str) -> str:
-    return "".join(char for char in name if char.isalnum() or char in "_-.")[:64]
-
-
-@lru_cache(maxsize=256)
-def _glob(glob: str) -> re.Pattern[str]:
-    """Anchored, unlike Bacalhau's: `AWS_*` does not cover `MY_AWS_KEY`."""
-    return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in glob), re.DOTALL)

@@ -28,11 +28,15 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Port(msgspec.Struct, frozen=True):
-    """A port of the work that is reachable from outside; `target` differs from `host` on bridges."""
+    """A port of the work that is reachable from outside; `target` differs from `host` on bridges.
+
+    `address` is the one of the box on which a bridge listens; empty for all.
+    """
 
     name: str
     host: int
     target: int
+    address: str = ""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,9 @@ def specification(work: Work, params: PodmanParams, node: str, grace: float) -> 
     if work.timeout is not None:
         spec["timeout"] = math.ceil(work.timeout + grace) + KILL_SLACK
     if mode == "bridge" and work.ports:
-        spec["portmappings"] = [{"container_port": port.target, "host_port": port.host} for port in work.ports]
+        spec["portmappings"] = [
+            {"container_port": port.target, "host_port": port.host, "host_ip": port.address} for port in work.ports
+        ]
     return spec
 
 

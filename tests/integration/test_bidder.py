@@ -101,7 +101,7 @@ async def test_the_hook_is_told_all_about_the_job(script, tmp_path):
     assert question["inputs"] == [
         {"type": "local", "alias": "data", "target": "/data", "params": {}, "local": True, "size": 5}
     ]
-    assert question["facts"] == {"labels": {"region": "eu"}, "health": {"outbox": 0}}
+    assert question["facts"] == {"labels": {"region": "eu"}, "health": {"disk": "pass"}}
 
 
 async def test_a_hooks_numbers_replace_the_nodes_own(script):

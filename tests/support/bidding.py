@@ -26,24 +26,23 @@ def ledger(capacity: Capacity = CAPACITY, *, slots: int = 10) -> Ledger:
 def node(
     *,
     state: NodeState = NodeState.ONLINE,
-    why: str = "",
     labels: dict[str, str] | None = None,
     engines: dict[str, EngineFacts] | None = None,
     environment: dict[str, str] | None = None,
     ports: frozenset[int] = frozenset(),
+    health: dict[str, str] | None = None,
 ) -> NodeFacts:
     offered = {"wasm": EngineFacts(available=True), "podman": EngineFacts(available=False, why="no socket")}
     return NodeFacts(
         node_id="n-1",
         state=state,
-        why=why,
         labels=labels or {"region": "eu"},
         engines=offered if engines is None else engines,
         inputs=frozenset({"inline", "local"}),
         publishers=frozenset({"local"}),
         environment=environment or {},
         ports=ports,
-        health={"outbox": 0},
+        health=health or {"disk": "pass"},
     )
 
 

@@ -6,15 +6,17 @@ import msgspec
 import pytest
 
 from agent.executors.base import ExitReport, Handle, Port
+from agent.networks import network_of
 from agent.ports import Ports
 from agent.recovery import CarryOn, CleanUp, End, EndOrphan
 from agent.recovery import plan as recovery_plan
 from agent.store.records import Execution, KeptResult
 from agent.tidying import MOST_BYTES, surplus
+from agent.variables import filled_in
 from agent.verdict import cut_off_by_reboot, verdict
 from agent.wishes import Ask, Forget, Stop, TurnAway
 from agent.wishes import plan as wishes_plan
-from agent.work import network_of, own_env, system_env, timeout_of
+from agent.work import system_env, timeout_of
 from wire import job as spec
 from wire.failures import ExecutionFailed, Reason
 from wire.messages import ExecutionStatus, Order, WantItem
@@ -147,26 +149,28 @@ def test_the_work_knows_itself_under_both_names():
 
 
 def test_only_allowed_variables_are_forwarded():
-    task = spec.Task(env={"A": "plain", "B": "env:AWS_REGION"})
-    assert own_env(task, ["AWS_*"], {"AWS_REGION": "eu"}) == {"A": "plain", "B": "eu"}
+    env = {"A": "plain", "B": "env:AWS_REGION"}
+    assert filled_in(env, ["AWS_*"], {"AWS_REGION": "eu"}) == {"A": "plain", "B": "eu"}
     for allowed, environ in ((["WS_*"], {"AWS_REGION": "eu"}), (["AWS_*"], {})):
         with pytest.raises(ExecutionFailed):
-            own_env(task, allowed, environ)
+            filled_in(env, allowed, environ)
 
 
 @pytest.mark.parametrize(
-    ("engine", "network", "expected"),
+    ("engine", "network", "rejected", "expected"),
     [
-        ("docker", "Default", "bridge"),
-        ("podman", "Default", "bridge"),
-        ("wasm", "Default", "none"),
-        ("docker", "Full", "host"),
-        ("docker", "None", "none"),
-        ("wasm", "HTTP", "http"),
+        ("docker", "Default", False, "bridge"),
+        ("podman", "Default", False, "bridge"),
+        ("podman", "Default", True, "none"),
+        ("wasm", "Default", False, "none"),
+        ("docker", "Full", False, "host"),
+        ("docker", "None", False, "none"),
+        ("wasm", "HTTP", False, "http"),
     ],
 )
-def test_the_default_network_is_that_of_bacalhau(engine, network, expected):
-    assert network_of(spec.Task(engine=spec.Engine(engine), network=spec.Network(network))) == expected
+def test_the_default_network_is_that_of_bacalhau(engine, network, rejected, expected):
+    task = spec.Task(engine=spec.Engine(engine), network=spec.Network(network))
+    assert network_of(task, rejected=rejected) == expected
 
 
 def test_only_work_that_ends_has_a_time_limit():
@@ -187,8 +191,8 @@ def test_ports_are_given_once_and_taken_back():
         number = taken.getsockname()[1]
         with pytest.raises(ExecutionFailed):
             ports.give("e-0", [spec.Port("A", static=number)], bridged=False)
-    first = ports.give("e-1", [spec.Port("A", target=80), spec.Port("B")], bridged=True)
-    assert first[0].target == 80
+    first = ports.give("e-1", [spec.Port("A", target=80, host_network="127.0.0.1"), spec.Port("B")], bridged=True)
+    assert (first[0].target, first[0].address, first[1].address) == (80, "127.0.0.1", "")
     assert first[1].target == first[1].host
     assert ports.used == {port.host for port in first}
     ports.take_back("e-1")

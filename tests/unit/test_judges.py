@@ -26,13 +26,14 @@ def test_a_job_that_fits_gets_no_reason_against_it():
     assert judge(facts(), room(), rules()) == []
 
 
+DOCKER = node(engines={"podman": EngineFacts(available=True)})
 CASES = {
     "a draining node": (facts(the_node=node(state=NodeState.DRAINING)), {}, "draining", "it is draining"),
     "a node under repair": (
-        facts(the_node=node(state=NodeState.MAINTENANCE, why="new disk")),
+        facts(the_node=node(state=NodeState.MAINTENANCE)),
         {},
         "maintenance",
-        "it is maintenance: new disk",
+        "it is maintenance",
     ),
     "an engine that nobody has": (facts(job(engine="qemu")), {}, "engine", "needs the engine qemu, this node has wasm"),
     "an engine that is away now": (facts(job(engine="docker")), {}, "engine", "cannot be used now: no socket"),
@@ -76,6 +77,14 @@ CASES = {
         "network",
         "asks for HTTP",
     ),
+    "a container with a list of domains": (
+        facts(job(engine="docker", network="HTTP"), DOCKER),
+        {},
+        "network",
+        "the engine docker has no network of type HTTP",
+    ),
+    "a program that has no sockets": (facts(job(network="Full")), {}, "network", "the engine wasm has no network"),
+    "a disk that is full": (facts(the_node=node(health={"disk": "fail"})), {}, "no-disk", "nearly full"),
     "a job without inputs": (facts(), {"reject_stateless": True}, "stateless", "only jobs with inputs"),
     "data that is elsewhere": (
         facts(inputs=(local_input(), local_input(local=False))),
@@ -105,6 +114,20 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("network", ["Default", "None", "Bridge", "Full"])
+def test_a_container_gets_its_network(network):
+    assert judge(facts(job(engine="docker", network=network), DOCKER), room(), rules()) == []
+
+
+def test_a_gpu_that_nobody_can_hand_out_is_refused_unless_the_owner_allows_it():
+    wanted = facts(needed=Resources(cpu=1, gpu=1))
+    have = Resources(cpu=4, memory=8 * GB, disk=100 * GB, gpu=1)
+    with_one = room(total=have, per_job=have, free=have)
+    (reason,) = judge(wanted, with_one, rules())
+    assert (reason.code, reason.retryable) == ("gpu", False)
+    assert judge(wanted, with_one, Rules(allow_unenforced=True)) == []
+
+
 OWN_WORDS = {"image-absent", "no-key", "path-not-allowed"}
 """Reasons that the test itself has made up for a plug-in."""
 
@@ -123,7 +146,7 @@ ALLOWED = {
     "a wish that is not met": (facts(job(constraints=[Constraint("favour_region", "=", ["us"])])), {}),
     "the default network": (facts(job(network="Default")), {"reject_networked": True}),
     "no network": (facts(job(network="None")), {"reject_networked": True}),
-    "a network where nobody minds": (facts(job(network="Host")), {}),
+    "a network where nobody minds": (facts(job(engine="docker", network="Host"), DOCKER), {}),
     "a job with inputs": (facts(job(inputs=[InputSource(Source("local"), target="/d")])), {"reject_stateless": True}),
     "data that is here": (facts(inputs=(local_input(),)), {"locality": "local"}),
     "data that is elsewhere, anywhere": (facts(inputs=(local_input(local=False),)), {}),

@@ -108,7 +108,7 @@ def test_limits_labels_ports_and_time_are_in_the_document():
         resources=Resources(cpu=0.25, memory=32 << 20),
         env={"A": "task"},
         network="bridge",
-        ports=[Port("web", 8080, 80)],
+        ports=[Port("web", 8080, 80), Port("own", 8081, 81, "127.0.0.1")],
         timeout=90.5,
         pids=20,
     )
@@ -124,7 +124,10 @@ def test_limits_labels_ports_and_time_are_in_the_document():
         "tender.folder": "/work/e-1",
     }
     assert made["env"] == {"A": "task", "B": "b"}
-    assert made["portmappings"] == [{"container_port": 80, "host_port": 8080}]
+    assert made["portmappings"] == [
+        {"container_port": 80, "host_port": 8080, "host_ip": ""},
+        {"container_port": 81, "host_port": 8081, "host_ip": "127.0.0.1"},
+    ]
     assert made["timeout"] == 131
 
 
