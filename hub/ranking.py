@@ -13,6 +13,7 @@ from wire.constraints import explain, matches, unmet, wishes
 from wire.failures import Reason
 from wire.job import Job
 from wire.params import engine_kind
+from wire.quantities import format_size
 from wire.resources import Resources
 from wire.states import Membership, NodeState
 
@@ -155,7 +156,7 @@ def _avoid(question: Question, node: Node) -> float | Reason:
 
 def _shortage(name: str, need: Resources, have: Resources) -> str:
     if name in {"memory", "disk"}:
-        return f"{getattr(need, name) / 1e9:.3g} GB {name}, has {max(0, getattr(have, name)) / 1e9:.3g} GB"
+        return f"{format_size(getattr(need, name))} {name}, has {format_size(max(0, getattr(have, name)))}"
     return f"{getattr(need, name):g} {name}, has {max(0, getattr(have, name)):g}"
 
 

@@ -127,10 +127,14 @@ class Stage:
 async def house_fixture(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stage]:
-    """The stage of a file. `NODES` of the file adds settings to its nodes; FOLDER in it is the stage's."""
+    """The stage of a file. `NODES` of the file adds settings to its nodes; FOLDER and SOCKET in it stand for
+    the stage's folder and the socket of the Podman service.
+    """
     folder = tmp_path_factory.mktemp("stage")
     gates = {name: Gate(folder / f"gate-{name}") for name in ("north", "south")}
     more = str(getattr(request.module, "NODES", "")).replace("FOLDER", str(folder))
+    if "SOCKET" in more:
+        more = more.replace("SOCKET", request.getfixturevalue("podman_parts").socket)
     nodes = {name: settings(folder, name, more, gate.toml) for name, gate in gates.items()}
     async with Fleet(folder, nodes) as fleet:
         yield Stage(folder, fleet, gates)
