@@ -92,11 +92,16 @@ class Driver:
             return self._child
         await self._discard()
         env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "XDG_RUNTIME_DIR") if name in os.environ}
-        self._child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "agent.workers.podman", self._socket,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            start_new_session=True, limit=LINE_CAP, env={**env, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "agent.workers.podman", self._socket, cwd="/",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                start_new_session=True, limit=LINE_CAP, env={**env, "PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+        except OSError as error:
+            # No descriptor or no process to be had just now: containers go on, so nobody may take that for their end.
+            message = f"the Podman driver cannot be started: {error.strerror}"
+            raise ExecutionFailed(Reason("driver-lost", message, "see the agent's log")) from error
         self._reader = asyncio.create_task(self._read(self._child))
         return self._child
 

@@ -68,7 +68,10 @@ class PodmanService:
         return ["podman", *options, *arguments]
 
     async def start(self, deadline: float = 30.0) -> None:
-        """Start the service and wait until it answers. Raises Unavailable or ExecutionFailed."""
+        """Start the service and wait until it answers. Raises Unavailable or ExecutionFailed.
+
+        One that does not answer in time is not given up: it may be there later.
+        """
         if shutil.which("podman") is None:
             raise Unavailable(
                 "podman is not installed", hint="install podman and runc, or switch the podman engine off"
@@ -77,6 +80,8 @@ class PodmanService:
         self._keeper = asyncio.create_task(self._keep())
         try:
             await self.ready(deadline)
+        except ExecutionFailed:
+            raise
         except BaseException:
             await self.close()
             raise
@@ -120,6 +125,7 @@ class PodmanService:
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
             env=env,
+            cwd="/",  # conmon leaves files where its ancestors stand
         )
 
     def _clear_socket(self) -> None:

@@ -1,9 +1,10 @@
 """The agent's database: opens it, and holds the parts that work on it. The only user of SQLite in the agent."""
 
-import asyncio
+import os
 import sys
 from pathlib import Path
 
+from agent.spawn import run_capped
 from agent.store import memory, schema
 from agent.store.ledger import Executions
 from agent.store.outbox import OutboxTable
@@ -12,6 +13,7 @@ from wire.database import Connection, Database
 from wire.failures import TenderError, Unavailable
 
 MIGRATION_TIME = 60.0
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Holds:
@@ -92,7 +94,7 @@ class Store:
     """The parts, after `open`. Raises TenderError for a file that cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._db = Database(path)
         self.outbox = OutboxTable(self._db)
         self.executions = Executions(self._db, self.outbox)
@@ -104,12 +106,20 @@ class Store:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if not self._path.exists():
             await _migrate(self._path)
-        self._db.open()
+        self._open()
         if await self._version() != schema.VERSION:
             self._db.close()
             await _migrate(self._path)
-            self._db.open()
+            self._open()
         await self._db.write(self._load)
+
+    def _open(self) -> None:
+        try:
+            self._db.open()
+        except Exception as error:
+            message = f"the database {self._path} cannot be used: {error}"
+            hint = "restore it from your backup; without one move it away, and the hub's jobs on this node are lost"
+            raise TenderError(message, hint=hint) from error
 
     def close(self) -> None:
         """Finish what is queued, then close."""
@@ -131,22 +141,11 @@ class Store:
 
 async def _migrate(path: Path) -> None:
     """A child does it, because sqlite-utils would cost this process 4 MiB for good."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "agent.workers.migrate",
-        str(path),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(MIGRATION_TIME):
-            _, errors = await child.communicate()
-    except TimeoutError:
-        child.kill()
-        await child.wait()
-        raise Unavailable(f"bringing {path} up to date took longer than {MIGRATION_TIME:g} s") from None
-    if child.returncode != 0:
-        lines = errors.decode(errors="replace").strip().splitlines()
+    argv = [sys.executable, "-P", "-m", "agent.workers.migrate", str(path)]
+    env = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT)}
+    ran = await run_capped(argv, env=env, seconds=MIGRATION_TIME)
+    if ran.fault is not None:
+        raise Unavailable(f"bringing {path} up to date: {ran.detail}")
+    if ran.exit_code != 0:
+        lines = ran.stderr.decode(errors="replace").strip().splitlines()
         raise TenderError(lines[-1][:500] if lines else f"{path} could not be brought up to date")

@@ -208,6 +208,7 @@ async def test_a_managed_service_is_started_again_and_leaves_the_containers(podm
     assert facts.available
     first = service.pid
     assert first is not None
+    assert Path(f"/proc/{first}/cwd").readlink() == Path("/"), "conmon leaves files where its ancestors stand"
     os.kill(first, signal.SIGKILL)
     async with asyncio.timeout(30):
         while not (await executor.facts()).available:

@@ -38,7 +38,7 @@ class TestPodman:
     def podman(self, *arguments: str, stdin: bytes = b"") -> str:
         """Run one podman command on the same storage and return what it printed."""
         argv = self._service.command(*arguments)
-        done = subprocess.run(argv, env=self._env, input=stdin, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(argv, env=self._env, input=stdin, capture_output=True, timeout=60, cwd="/", check=False)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
@@ -46,7 +46,7 @@ class TestPodman:
         Path(self.socket).unlink(missing_ok=True)
         argv = self._service.command("system", "service", "--time", "0", f"unix://{self.socket}")
         with (self.folder / "service.log").open("ab") as log:
-            self._child = subprocess.Popen(argv, env=self._env, stderr=log, start_new_session=True)
+            self._child = subprocess.Popen(argv, env=self._env, stderr=log, start_new_session=True, cwd=self.folder)
         until = time.monotonic() + 30
         while not Path(self.socket).exists():
             assert time.monotonic() < until, (self.folder / "service.log").read_text()

@@ -10,7 +10,7 @@ from agent.executors.base import Handle
 from agent.executors.processes import boot_id
 from agent.store.records import Change, KeptResult
 from agent.store.store import Store
-from wire.failures import Reason
+from wire.failures import Reason, TenderError
 from wire.job import Engine, Job, Task
 from wire.messages import ExecutionStatus, Order
 from wire.resources import Resources
@@ -53,6 +53,13 @@ async def test_work_that_begins_again_has_lost_its_handle_and_lives_on_this_boot
     again = fresh.executions.known["e-1"]
     fresh.close()
     assert (again.handle, again.boot, again.status.attempts) == (None, boot_id(), 2)
+
+
+async def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):
+    (tmp_path / "agent.db").write_bytes(b"rubbish" * 1000)
+    with pytest.raises(TenderError, match=r"agent\.db cannot be used: file is not a database") as caught:
+        await Store(tmp_path / "agent.db").open()
+    assert caught.value.hint
 
 
 async def reopened(store: Store, path: Path) -> Store:
