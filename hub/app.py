@@ -12,19 +12,20 @@ import msgspec
 
 from hub.api.routes import make_api
 from hub.blobs import Blobs
-from hub.board import Board, LiveJob
+from hub.board import KEPT_TENDERS, Board, LiveJob
 from hub.broker import ManagedBroker
 from hub.config import VERSION, HubConfig
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.enrolment import Enrolment, HubFacts
+from hub.fetches import Fetches
 from hub.inbox import Inbox
 from hub.membership import Members
 from hub.mosquitto import BrokerSettings
 from hub.parts import Hub
 from hub.pki import Pki
 from hub.registry import Registry
-from hub.results import Fetches, Results
+from hub.results import Results
 from hub.server import ApiServer
 from hub.store import fleet, schema
 from hub.store import jobs as store
@@ -36,7 +37,7 @@ from wire.failures import InvalidRequest
 from wire.link import Link, Options, mutual_tls
 from wire.migration import migrate
 from wire.quantities import resources
-from wire.states import ExecutionState
+from wire.states import TERMINAL_EXECUTIONS
 from wire.topics import Topics
 from wire.wholefile import write_whole
 
@@ -77,7 +78,7 @@ async def _serve(config: HubConfig, database: Database, stack: contextlib.AsyncE
     credentials = None if config.loopback else pki.server("api", [config.api_host, *config.advertise])
     server = ApiServer(config, credentials)
     url = config.public_url or server.url
-    hub = await _build(config, database, pki, topics, brokers, url)
+    hub = await build(config, database, pki, topics, brokers, url)
     link = Link(
         Options(
             hosts=[_host_port(broker) for broker in brokers],
@@ -121,7 +122,8 @@ def _host_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-async def _build(config: HubConfig, database: Database, pki: Pki, topics: Topics, brokers: list[str], url: str) -> Hub:
+async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics, brokers: list[str], url: str) -> Hub:
+    """All parts over an open database, without link and HTTP server, as the last run left them."""
     signer = pki.order_signer()
     registry = Registry(await database.read(fleet.nodes))
     board = Board()
@@ -161,7 +163,7 @@ async def _build(config: HubConfig, database: Database, pki: Pki, topics: Topics
         members=members,
         enrolment=Enrolment(pki=pki, tokens=tokens, nodes=members, facts=lambda: facts),
         tokens=tokens,
-        results=Results(config.data_dir / "results", fetches),
+        results=Results(config.data_dir / "results", fetches, registry),
         blobs=blobs,
         url=url,
     )
@@ -181,25 +183,15 @@ async def _restore(database: Database, registry: Registry, board: Board) -> None
                 lives[job.id] = LiveJob(job, resources(job.spec.task.resources))
         for live in lives.values():
             live.executions = {e.id: e for e in store.executions_of(connection, live.job.id)}
-            live.tenders = store.tenders_of(connection, live.job.id)[-20:]
+            live.tenders = store.tenders_of(connection, live.job.id, KEPT_TENDERS)
         return list(lives.values())
 
     for live in await database.write(read):
         board.jobs[live.job.id] = live
         for execution in live.executions.values():
             node = registry.nodes.get(execution.node_id)
-            if node is not None and execution.state not in _ENDED:
+            if node is not None and execution.state not in TERMINAL_EXECUTIONS:
                 node.used += execution.requested
-
-
-_ENDED = {
-    ExecutionState.COMPLETED,
-    ExecutionState.FAILED,
-    ExecutionState.TIMED_OUT,
-    ExecutionState.CANCELLED,
-    ExecutionState.REFUSED,
-    ExecutionState.LOST,
-}
 
 
 async def _run(hub: Hub, link: Link, server: ApiServer) -> None:

@@ -50,6 +50,7 @@ class Dispatcher:
         self.finished: dict[str, asyncio.Event] = {}
         self._link_up_at = clock.monotonic()
         self._watching = False
+        self.accept_within, self.settle = ACCEPT_WITHIN, SETTLE
 
     def link_up(self) -> None:
         """The hub can be heard again: every job is looked at, with patience for nodes that reconnect as well."""
@@ -58,7 +59,7 @@ class Dispatcher:
             # Awards of an earlier run of the hub have lost their timers with it.
             self._watching = True
             for record in [e for live in self._board.jobs.values() for e in live.executions.values()]:
-                self._watch(record, SETTLE)
+                self._watch(record, self.settle)
         self.wake_all()
 
     def wake(self, job_id: str) -> None:
@@ -116,7 +117,7 @@ class Dispatcher:
             ranked=self._rank(live),
             now=clock.unix_ns(),
             backlog=self._board.waiting > len(self._registry.nodes),
-            settling=not self._courier.connected or clock.monotonic() < self._link_up_at + SETTLE,
+            settling=not self._courier.connected or clock.monotonic() < self._link_up_at + self.settle,
         )
         # While the link is down nobody would hear an invitation, and its window would pass: `link_up` plans again.
         heard = self._courier.connected
@@ -399,7 +400,7 @@ class Dispatcher:
             node.wins += 1
         self.send_order(live.job, made)
         self._courier.want_changed(made.node_id)
-        self._watch(made, ACCEPT_WITHIN)
+        self._watch(made, self.accept_within)
 
     def _requested(self, made: ExecutionRecord) -> EventRecord:
         node = self._registry.nodes.get(made.node_id)
@@ -448,13 +449,13 @@ class Dispatcher:
             return
         if not self._courier.connected or self._link_up_at > since:
             # Its word may have been lost with the link: it is given the time to say it again.
-            self._watch(record, SETTLE)
+            self._watch(record, self.settle)
         else:
             self._courier.spawn(self._give_up_on(record))
 
     async def _give_up_on(self, record: ExecutionRecord) -> None:
         """The winner never said that it accepted: take the slot back. If it comes later, it is told to stop."""
-        message = f"the node did not accept within {ACCEPT_WITHIN:g} s"
+        message = f"the node did not accept within {self.accept_within:g} s"
         event = EventRecord(
             job_id=record.job_id,
             job_version=record.job_version,

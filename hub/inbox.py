@@ -11,8 +11,8 @@ from hub.blobs import Blobs
 from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
+from hub.fetches import Fetches
 from hub.registry import Registry
-from hub.results import Fetches
 from hub.store import fleet
 from hub.store import jobs as store
 from hub.store.records import ExecutionRecord, JobRecord

@@ -5,10 +5,16 @@ from hub.dispatch import Dispatcher
 from hub.enrolment import KnownNode
 from hub.registry import Node, Registry
 from hub.store import fleet
+from hub.store import jobs as store
+from hub.store.records import ExecutionRecord
 from hub.tokens import TokenUse
 from wire.database import Connection, Database
 from wire.failures import Conflict, NotFound
 from wire.states import Membership
+
+_DONE = {"reject": "rejected", "delete": "deleted"}
+MESSAGE_MOST = 500
+"""Characters of an operator's message about a node that are kept."""
 
 
 class Members:
@@ -46,7 +52,8 @@ class Members:
         if known is None:
             self._registry.add(record)
         else:
-            known.membership = record.membership
+            known.membership, known.name = record.membership, record.name
+            self._dispatcher.wake_all()
         self._courier.want_changed(record.id)
         return _known(record)
 
@@ -73,19 +80,38 @@ class Members:
         return fitting[0]
 
     async def decide(self, name: str, action: str, message: str) -> None:
-        """Approve, reject or delete a node. Raises Conflict when it is so already."""
+        """Approve, reject or delete a node. Raises Conflict when it is so already.
+
+        What a rejected or deleted node was doing is given up in the same transaction: nothing that it says later
+        is believed, so its jobs would wait for ever.
+        """
         node = self.find(name)
-        if action == "delete":
-            await self._db.write(lambda connection: fleet.delete_node(connection, node.id))
-            self._registry.nodes.pop(node.id, None)
-            return
-        membership = Membership.APPROVED if action == "approve" else Membership.REJECTED
-        if node.membership is membership:
+        membership = {"approve": Membership.APPROVED, "reject": Membership.REJECTED}.get(action)
+        if membership is not None and node.membership is membership:
             raise Conflict(f"node {node.id} already {membership.value}")
-        await self._db.write(lambda connection: fleet.set_membership(connection, node.id, membership, message))
-        node.membership, node.message = membership, message
-        self._dispatcher.wake_all()
-        self._courier.want_changed(node.id)
+        message = message[:MESSAGE_MOST]
+
+        def write(connection: Connection) -> list[ExecutionRecord]:
+            lost: list[ExecutionRecord] = []
+            if membership is not Membership.APPROVED:
+                lost = store.lose_all(connection, node.id, f"node {node.name} was {_DONE[action]}")
+            if membership is None:
+                fleet.delete_node(connection, node.id)
+            else:
+                fleet.set_membership(connection, node.id, membership, message)
+            return lost
+
+        def then(lost: list[ExecutionRecord]) -> None:
+            if membership is None:
+                self._registry.nodes.pop(node.id, None)
+            else:
+                node.membership, node.message = membership, message
+            for record in lost:
+                self._dispatcher.changed(record)
+            self._dispatcher.wake_all()
+            self._courier.want_changed(node.id)
+
+        await self._db.write(write, then)
 
 
 def _known(record: fleet.NodeRecord) -> KnownNode:

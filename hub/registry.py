@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from hub.store.fleet import NodeRecord
 from wire import clock
+from wire.enrolment import is_node_name
 from wire.messages import Capabilities, Health, Held, NodeStatus
 from wire.resources import Resources
 from wire.states import Membership, NodeState
@@ -76,7 +77,7 @@ class Registry:
         """Take a stored node in, replacing what was known of it."""
         node = Node(
             id=record.id,
-            name=record.name,
+            name=record.caps.name if record.caps and is_node_name(record.caps.name) else record.name,
             membership=record.membership,
             message=record.message,
             public_key=bytes.fromhex(record.public_key),
@@ -109,7 +110,7 @@ class Registry:
                 node.status = document
             case Capabilities():
                 node.caps = document
-                node.name = document.name or node.name
+                node.name = document.name if is_node_name(document.name) else node.name
             case Health():
                 node.health = document
             case Held():

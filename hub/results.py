@@ -1,108 +1,51 @@
 """Results that lie on nodes: fetched by the SHA-256 of each file, verified, packed, and served."""
 
 import asyncio
+import contextlib
 import gzip
-import hashlib
+import os
+import shutil
 import tarfile
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from hub.courier import Courier
+from hub.fetches import Fetches
+from hub.registry import Registry
 from hub.store.records import ExecutionRecord
+from wire import clock
 from wire import manifest as manifests
-from wire.failures import NotFound, TooLarge, Unavailable
-from wire.messages import Command, Response
+from wire.failures import ExecutionFailed, InvalidRequest, NotFound, TooLarge, Unavailable, Untrusted
+from wire.manifest import Manifest
+from wire.messages import ResultRef
+from wire.signing import is_signed
+from wire.states import NodeState
 
-CHUNK_TIMEOUT = 15.0
-"""Seconds without a chunk after which the node counts as away."""
-MOST_FILE = 2 * 1024**3
+GIB = 1024**3
+MOST_FILE = 2 * GIB
 MOST_MANIFEST = 16 * 1024**2
-
-
-@dataclass
-class _Fetch:
-    node_id: str
-    chunks: asyncio.Queue[Response] = field(default_factory=lambda: asyncio.Queue(4))
-
-
-class Fetches:
-    """Requests for bytes that a node keeps, by SHA-256. `seq` rises for ever, so nodes tell repeats."""
-
-    def __init__(self, courier: Courier, next_seq: Callable[[], Awaitable[int]]) -> None:
-        self._courier, self._next_seq = courier, next_seq
-        self._open: dict[str, _Fetch] = {}
-
-    def chunk(self, node_id: str, response: Response) -> None:
-        """A chunk came. Dropped unless it was asked for from this node."""
-        fetch = self._open.get(response.id)
-        if fetch is not None and fetch.node_id == node_id and not fetch.chunks.full():
-            fetch.chunks.put_nowait(response)
-
-    async def fetch(self, node_id: str, execution_id: str, sha256: str, into: Path, most: int) -> None:
-        """Bring one blob into the file `into`, whole and with the right hash, or raise.
-
-        Raises Unavailable when the node does not answer, NotFound when it no longer has the bytes.
-        """
-        request = uuid.uuid4().hex
-        fetch = self._open[request] = _Fetch(node_id)
-        digest = hashlib.sha256()
-        try:
-            with into.open("wb") as file:
-                offset, total = 0, 1
-                while offset < total:
-                    data, total = await self._ask(fetch, request, execution_id, sha256, offset)
-                    if total > most:
-                        raise TooLarge(f"the file is {total} bytes, over the cap of {most}")
-                    digest.update(data)
-                    file.write(data)
-                    offset += len(data)
-                    if not data and offset < total:
-                        raise Unavailable("the node sent an empty chunk")
-        finally:
-            del self._open[request]
-        if digest.hexdigest() != sha256:
-            into.unlink(missing_ok=True)  # noqa: ASYNC240  a local file
-            raise Unavailable("the bytes from the node do not have the hash that was signed", hint="try again")
-
-    async def _ask(self, fetch: _Fetch, request: str, execution_id: str, sha256: str, offset: int) -> tuple[bytes, int]:
-        """One chunk; a lost answer is asked for once more."""
-        for _ in range(2):
-            seq = await self._next_seq()
-            command = Command(
-                ep=self._courier.ep,
-                seq=seq,
-                id=request,
-                args={"execution_id": execution_id, "sha256": sha256},
-                offset=offset,
-            )
-            self._courier.command(fetch.node_id, "blob", command)
-            try:
-                async with asyncio.timeout(CHUNK_TIMEOUT):
-                    while True:
-                        answer = await fetch.chunks.get()
-                        if answer.error is not None:
-                            raise NotFound(f"the node says: {answer.error.message}", hint=answer.error.hint)
-                        if answer.offset == offset:
-                            return answer.data, answer.total
-            except TimeoutError:
-                continue
-        raise Unavailable(
-            f"node {fetch.node_id} does not answer", hint="its result is kept there; try again when it is online"
-        )
+MOST_RESULT = 8 * GIB
+KEPT = 10 * GIB
+"""Bytes of archives that stay on the hub; those that nobody asked for the longest give way, and come again."""
+AT_ONCE = 4
+"""Results that are on their way at the same time; others wait."""
+WITHIN = 3600.0
+"""Seconds for one result."""
+_HERE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
 
 
 class Results:
     """Verified copies of results on the hub, one archive per execution."""
 
-    def __init__(self, folder: Path, fetches: Fetches) -> None:
-        self._folder, self._fetches = folder, fetches
+    def __init__(self, folder: Path, fetches: Fetches, registry: Registry, *, kept: int = KEPT) -> None:
+        self._folder, self._fetches, self._registry, self._kept = folder, fetches, registry, kept
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in folder.glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
         self._busy: dict[str, asyncio.Lock] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def archive(self, execution: ExecutionRecord) -> Path:
-        """The result as a .tar.gz file, fetched from its node on first use. Raises as `fetch` does."""
+        """The result as a .tar.gz file, fetched from its node on first use. Raises as `Fetches.fetch` does."""
         status = execution.status
         if status is None or status.result is None:
             raise NotFound(f"{execution.id} has no result")
@@ -110,35 +53,81 @@ class Results:
         lock = self._busy.setdefault(execution.id, asyncio.Lock())
         try:
             async with lock:
-                if not path.exists():
-                    await self._build(execution, status.result.manifest, path)
+                if path.exists():
+                    os.utime(path)  # used again: the last to give way
+                else:
+                    await self._bring(execution, status.result, path)
         finally:
             if not lock.locked():
                 self._busy.pop(execution.id, None)
         return path
 
-    async def _build(self, execution: ExecutionRecord, manifest_hash: str, path: Path) -> None:
+    async def _bring(self, execution: ExecutionRecord, result: ResultRef, path: Path) -> None:
+        self._check_here(execution.node_id)
         work = self._folder / f".{execution.id}.{uuid.uuid4().hex}"
-        work.mkdir()
         try:
-            manifest_file = work / "manifest"
-            await self._fetches.fetch(execution.node_id, execution.id, manifest_hash, manifest_file, MOST_MANIFEST)
-            manifest = manifests.decode(manifest_file.read_bytes())
-            files: list[tuple[str, Path]] = [("manifest.json", manifest_file)]
-            for number, entry in enumerate(manifest.files):
-                part = work / str(number)
-                if entry.size == 0:
-                    part.touch()
-                else:
-                    await self._fetches.fetch(execution.node_id, execution.id, entry.sha256, part, MOST_FILE)
-                files.append((entry.path, part))
-            partial = work / "archive"
-            await asyncio.to_thread(_pack, files, list(manifest.folders), partial)
-            partial.rename(path)
+            async with self._slots, asyncio.timeout(WITHIN):
+                work.mkdir()
+                await self._build(execution, result, work, path)
+                await asyncio.to_thread(self._make_room, path)
+        except TimeoutError:
+            raise Unavailable(f"the result did not come within {WITHIN / 3600:g} h", hint="try again") from None
+        except OSError as fault:
+            raise Unavailable(f"the hub cannot keep the result: {fault.strerror}", hint="is its disk full?") from None
         finally:
-            for leftover in work.iterdir():
-                leftover.unlink()
-            work.rmdir()
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+    def _check_here(self, node_id: str) -> None:
+        """Say at once that a node is away, instead of waiting for its answer."""
+        node = self._registry.nodes.get(node_id)
+        if node is None:
+            raise NotFound(f"node {node_id} kept the result and is not part of the fleet any more")
+        presence = node.presence(clock.unix_ns())
+        if presence not in _HERE:
+            raise Unavailable(
+                f"node {node.name} ({node.id}) keeps the result and is {presence}",
+                hint="try again when it is online: tender node list",
+            )
+
+    async def _build(self, execution: ExecutionRecord, result: ResultRef, work: Path, path: Path) -> None:
+        node_id, fetch = execution.node_id, self._fetches.fetch
+        manifest_file = work / "manifest"
+        await fetch(node_id, execution.id, result.manifest, manifest_file, most=MOST_MANIFEST)
+        manifest = self._read_manifest(node_id, result, manifest_file.read_bytes())
+        files: list[tuple[str, Path]] = [(manifests.FILE_NAME, manifest_file)]
+        for number, entry in enumerate(manifest.files):
+            part = work / str(number)
+            await fetch(node_id, execution.id, entry.sha256, part, most=MOST_FILE, size=entry.size)
+            files.append((entry.path, part))
+        partial = work / "archive"
+        await asyncio.to_thread(_pack, files, list(manifest.folders), partial)
+        partial.rename(path)
+
+    def _read_manifest(self, node_id: str, result: ResultRef, data: bytes) -> Manifest:
+        node = self._registry.nodes.get(node_id)
+        if node is None or not is_signed(node.public_key, data, result.signature):
+            raise Untrusted(f"the manifest of the result is not signed by node {node_id}")
+        try:
+            manifest = manifests.decode(data)
+        except (InvalidRequest, TooLarge, ExecutionFailed) as fault:
+            raise Untrusted(f"the manifest from node {node_id} is refused: {fault.message}") from None
+        if manifest.size > MOST_RESULT:
+            raise TooLarge(f"the result is {manifest.size} bytes, over the cap of {MOST_RESULT}")
+        return manifest
+
+    def _make_room(self, newest: Path) -> None:
+        found: list[tuple[float, int, Path]] = []
+        for path in self._folder.glob("*.tar.gz"):
+            with contextlib.suppress(FileNotFoundError):
+                facts = path.stat()
+                found.append((facts.st_mtime, facts.st_size, path))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if total <= self._kept:
+                return
+            if path != newest:
+                path.unlink(missing_ok=True)
+                total -= size
 
 
 def _pack(files: list[tuple[str, Path]], folders: list[str], into: Path) -> None:
@@ -146,17 +135,19 @@ def _pack(files: list[tuple[str, Path]], folders: list[str], into: Path) -> None
     names = set(folders)
     for name, _ in files:
         names.update(str(parent) for parent in Path(name).parents if str(parent) != ".")
-    with (
-        into.open("wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for name in sorted(names):
-            info = tarfile.TarInfo(name)
-            info.type, info.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(info)
-        for name, path in sorted(files):
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = path.stat().st_size, 0o644
-            with path.open("rb") as file:
-                archive.addfile(info, file)
+    with into.open("wb") as raw:
+        with (
+            gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for name in sorted(names):
+                info = tarfile.TarInfo(name)
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(info)
+            for name, path in sorted(files):
+                info = tarfile.TarInfo(name)
+                info.size, info.mode = path.stat().st_size, 0o644
+                with path.open("rb") as file:
+                    archive.addfile(info, file)
+        raw.flush()
+        os.fsync(raw.fileno())  # a file that a power cut left half is never trusted by a later start

@@ -1,10 +1,7 @@
 """From a submitted document to a committed job: checked, named, versioned, its large inline data kept once."""
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import urllib.parse
 import uuid
 
 import msgspec
@@ -12,6 +9,7 @@ import msgspec
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.dispatch import Dispatcher
+from hub.inlining import externalise, has_large
 from hub.registry import Registry
 from hub.store import jobs as store
 from hub.store import search
@@ -19,14 +17,14 @@ from hub.store.records import EventRecord, JobRecord
 from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Conflict, InvalidRequest, TenderError
-from wire.job import InputSource, Job
+from wire.job import Job
 from wire.job_parse import Submission
 from wire.params import engine_kind
 from wire.quantities import resources
 from wire.states import TERMINAL_JOBS, JobState, JobType
 
-INLINE_MOST = 2048
-"""Characters of a data URL that stay in the job; longer ones become blobs, stored and sent once."""
+REASON_MOST = 500
+"""Characters of an owner's reason for stopping a job that are kept."""
 
 
 class NoChange(TenderError):
@@ -54,8 +52,8 @@ class Submissions:
 
     async def submit(self, submission: Submission) -> Submitted:
         """Commit a new job or a new version of one with its name. Raises before anything is stored."""
+        self._check_known(submission.parsed.job)
         spec = await self._externalise(submission.parsed.job)
-        self._check_known(spec)
         now = clock.unix_ns()
         digest = hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
         token = submission.idempotency_token
@@ -70,9 +68,8 @@ class Submissions:
                 search.keep_idempotent(connection, token, digest, record.id, now)
             return record, True
 
-        record, fresh = await self._db.write(write)
-        if fresh:
-            self._take_up(record)
+        # Also when the caller is gone by then: a committed job is always taken up.
+        record, _ = await self._db.write(write, lambda done: self._take_up(done[0]) if done[1] else None)
         return Submitted(record.id, str(uuid.uuid4()), submission.parsed.warnings)
 
     def _take_up(self, record: JobRecord) -> None:
@@ -90,28 +87,25 @@ class Submissions:
             return ""
         if job.state in TERMINAL_JOBS:
             raise Conflict(f"cannot stop job in state {job.state.value.capitalize()}")
-        await self._db.write(lambda connection: store.request_stop(connection, job.id, reason))
-        live = self._board.jobs.get(job.id)
-        if live is not None:
-            live.job = await self._db.read(lambda connection: store.job_by_id(connection, job.id))
-            self._dispatcher.wake(job.id)
+
+        def write(connection: Connection) -> JobRecord:
+            store.request_stop(connection, job.id, reason[:REASON_MOST])
+            return store.job_by_id(connection, job.id)
+
+        await self._db.write(write, self._refresh)
         return str(uuid.uuid4())
+
+    def _refresh(self, record: JobRecord) -> None:
+        live = self._board.jobs.get(record.id)
+        if live is not None:
+            live.job = record
+            self._dispatcher.wake(record.id)
 
     async def _externalise(self, job: Job) -> Job:
         """Move large `data:` URLs into blobs, so that a thousand jobs with one module keep and send it once."""
-        sources = job.task.input_sources
-        if not any(_large(item) for item in sources):
-            return job
-        kept = [await self._kept(item) if _large(item) else item for item in sources]
-        task = msgspec.structs.replace(job.task, input_sources=kept)
-        return msgspec.structs.replace(job, tasks=[task])
-
-    async def _kept(self, item: InputSource) -> InputSource:
-        data, mime = decode_data_url(str(item.source.params["URL"]))
-        ref = await asyncio.to_thread(self._blobs.put, data)
-        url = f"blob:sha256:{ref.sha256};type={mime};size={ref.size}"
-        params = {**item.source.params, "URL": url}
-        return msgspec.structs.replace(item, source=msgspec.structs.replace(item.source, params=params))
+        if has_large(job):
+            return await asyncio.to_thread(externalise, job, self._blobs)
+        return externalise(job, self._blobs)
 
     def _check_known(self, job: Job) -> None:
         """Say at submission what no node of the fleet can do; an empty fleet is no reason to refuse."""
@@ -137,27 +131,6 @@ def _known(what: str, field: str, written: str, wanted: str, known: set[str]) ->
             hint=f"the fleet has: {', '.join(sorted(k for k in known if k))}",
             details={"Field": field, "Value": written},
         )
-
-
-def _large(item: InputSource) -> bool:
-    url = item.source.params.get("URL")
-    return isinstance(url, str) and url.startswith("data:") and len(url) > INLINE_MOST
-
-
-def decode_data_url(url: str) -> tuple[bytes, str]:
-    """Bytes and media type of a `data:` URL (RFC 2397). Raises InvalidRequest."""
-    head, comma, body = url.removeprefix("data:").partition(",")
-    if not comma:
-        raise InvalidRequest("a data URL without a comma", details={"Value": url[:80]})
-    kind, *parameters = head.split(";")
-    try:
-        if parameters and parameters[-1].strip().lower() == "base64":
-            data = base64.b64decode(urllib.parse.unquote_to_bytes(body), validate=True)
-        else:
-            data = urllib.parse.unquote_to_bytes(body)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest(f"a data URL with bad base64: {error}", details={"Value": url[:80]}) from None
-    return data, kind.strip().lower() or "text/plain"
 
 
 def _commit(connection: Connection, spec: Job, now: int, *, force: bool) -> JobRecord:

@@ -27,7 +27,9 @@ NodeId = Annotated[str, Meta(pattern=NODE_ID)]
 Csr = Annotated[str, Meta(min_length=1, max_length=CSR_CAP)]
 PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Proof = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
-NodeName = Annotated[str, Meta(max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")]
+NODE_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z"
+NODE_NAME_MOST = 63
+NodeName = Annotated[str, Meta(max_length=NODE_NAME_MOST, pattern=NODE_NAME)]
 Pem = Annotated[str, Meta(max_length=CSR_CAP)]
 
 
@@ -90,6 +92,11 @@ def decode(data: bytes, kind: type[Body]) -> Body:
 def is_node_id(text: str) -> bool:
     """Whether `text` has the form of a node id; no hub id or observer name may have it."""
     return re.fullmatch(NODE_ID, text) is not None
+
+
+def is_node_name(text: str) -> bool:
+    """Whether `text` can name a node: one plain word that is safe in a log line and on a terminal."""
+    return len(text) <= NODE_NAME_MOST and re.fullmatch(NODE_NAME, text) is not None
 
 
 def _digest(purpose: str, *fields: str) -> bytes:

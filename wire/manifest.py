@@ -21,7 +21,7 @@ MAX_BYTES = 64 * MIB
 CHUNK = MIB
 RESERVED = frozenset({FILE_NAME, PART_NAME})
 
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,7 +70,21 @@ def decode(data: bytes, limits: Limits | None = None) -> Manifest:
             check_path(path, limits or Limits())
         if any(later <= earlier for earlier, later in itertools.pairwise(paths)):
             raise InvalidRequest("the manifest's paths are not sorted or not unique")
+    _check_tree(manifest)
     return manifest
+
+
+def _check_tree(manifest: Manifest) -> None:
+    """Refuse a list that no folder can hold: a file that is also a folder, or the manifest's own name in it."""
+    files = {file.path for file in manifest.files}
+    if files & RESERVED or RESERVED & set(manifest.folders):
+        raise InvalidRequest("the manifest lists itself")
+    for path in (*files, *manifest.folders):
+        for place, letter in enumerate(path):
+            if letter == "/" and path[:place] in files:
+                raise InvalidRequest(f"the manifest has {shown(path[:place])} as a file and as a folder")
+    for path in files.intersection(manifest.folders):
+        raise InvalidRequest(f"the manifest has {shown(path)} as a file and as a folder")
 
 
 def build(folder: Path, limits: Limits | None = None, *, skip: frozenset[str] = RESERVED) -> Manifest:

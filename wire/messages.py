@@ -3,9 +3,10 @@
 Callers never choose these. Unknown fields are ignored, so an additive change keeps the version.
 """
 
-from typing import ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from wire.failures import InvalidRequest, Reason, TooLarge
 from wire.job import Job
@@ -15,6 +16,8 @@ from wire.states import Desired, ExecutionState, JobType, NodeState
 from wire.topics import Channel
 
 KIB = 1024
+Number = Annotated[int, Meta(ge=0, lt=2**53)]
+"""A number that counts: never below zero, and one that every database and every JSON reader can hold."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -31,7 +34,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all messages. `ep` is the writer's epoch: +1 before every CONNECT, persisted."""
 
     policy: ClassVar[Policy]
-    ep: int
+    ep: Number
 
 
 # --- what a node says of itself -------------------------------------------------------------------
@@ -100,7 +103,7 @@ class HeldItem(msgspec.Struct, frozen=True, array_like=True):
     """One execution on the node: id, the node's version of it, its state."""
 
     id: str
-    ver: int
+    ver: Number
     state: ExecutionState
 
 
@@ -108,7 +111,7 @@ class Held(Message, frozen=True):
     """Digest of all executions on the node and the version of `want` that it has applied, retained."""
 
     policy: ClassVar[Policy] = Policy(Channel.HELD, 16 * KIB, retain=True)
-    want: int
+    want: Number
     items: list[HeldItem]
     page: int = 0
     pages: int = 1
@@ -121,7 +124,7 @@ class WantItem(msgspec.Struct, frozen=True, array_like=True):
     """One execution: id, the hub's version of the wish, what to do."""
 
     id: str
-    ver: int
+    ver: Number
     verb: Desired
 
 
@@ -129,7 +132,7 @@ class Want(Message, frozen=True):
     """The whole desired set of one node, retained."""
 
     policy: ClassVar[Policy] = Policy(Channel.WANT, 16 * KIB, retain=True)
-    ver: int
+    ver: Number
     items: list[WantItem]
     page: int = 0
     pages: int = 1
@@ -150,7 +153,7 @@ class Order(Message, frozen=True):
 
     policy: ClassVar[Policy] = Policy(Channel.SPEC, 64 * KIB, expiry=24 * 3600)
     execution_id: str
-    ver: int
+    ver: Number
     job_id: str
     job_version: int
     job_type: JobType
@@ -247,7 +250,7 @@ class ExecutionStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The full observed state of one execution, never a delta. `at` is the node's clock in unix ns."""
 
     id: str
-    ver: int
+    ver: Number
     state: ExecutionState
     at: int = 0
     reason: Reason | None = None
@@ -274,7 +277,7 @@ class NodeEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 class Row(msgspec.Struct, frozen=True):
     """One outbox row: its gap-free number `o` and its JSON body. `null` is a row dropped by a bound."""
 
-    o: int
+    o: Number
     body: msgspec.Raw
 
 
@@ -302,11 +305,11 @@ class Command(Message, frozen=True):
     """
 
     policy: ClassVar[Policy] = Policy(Channel.COMMAND, 96 * KIB, expiry=3600)
-    seq: int
+    seq: Number
     id: str = ""
     args: dict[str, str] = {}
-    offset: int = 0
-    total: int = 0
+    offset: Number = 0
+    total: Number = 0
     data: bytes = b""
     error: Reason | None = None
 
@@ -317,8 +320,8 @@ class Response(Message, frozen=True):
     policy: ClassVar[Policy] = Policy(Channel.RESPONSE, 96 * KIB, expiry=3600)
     id: str = ""
     args: dict[str, str] = {}
-    offset: int = 0
-    total: int = 0
+    offset: Number = 0
+    total: Number = 0
     data: bytes = b""
     error: Reason | None = None
 

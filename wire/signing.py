@@ -100,6 +100,15 @@ class Keyrings:
         return ring.open(topic, envelope)
 
 
+def is_signed(public_key: bytes, data: bytes, signature: str) -> bool:
+    """Whether `signature`, in hex, is the detached one of this key over `data`."""
+    try:
+        VerifyKey(public_key).verify(data, bytes.fromhex(signature))
+    except (BadSignatureError, ValueError):
+        return False
+    return True
+
+
 def _signed_bytes(topic: str, body: bytes) -> bytes:
     name = topic.encode()
     return _PREFIX + len(name).to_bytes(2, "big") + name + body

@@ -18,6 +18,8 @@ STATUS: dict[type[failures.TenderError], int] = {
     failures.Conflict: 409,
     failures.TooLarge: 413,
     failures.Unavailable: 503,
+    failures.Untrusted: 502,
+    failures.ExecutionFailed: 502,
     NoChange: 500,
 }
 
@@ -59,7 +61,9 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
         message = f"{request.method} {request.url.path} is not part of this API"
         hint = "the hub may be of another version; GET /schema lists what it offers"
         return Response(body(404, message, code="NotFound", component="APIServer", hint=hint), status_code=404)
-    code = {400: "BadRequest", 413: "TooLarge"}.get(status, "InternalError")
+    code = {400: "BadRequest", 408: "Timeout", 413: "TooLarge", 415: "UnsupportedMediaType"}.get(
+        status, "InternalError"
+    )
     details = {"Extra": str(error.extra)[:500]} if getattr(error, "extra", None) else None
     return Response(body(status, error.detail, code=code, component="APIServer", details=details), status_code=status)
 

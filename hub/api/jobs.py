@@ -1,14 +1,16 @@
 """Routes of jobs: submit, look at, follow, stop, and why."""
 
 import asyncio
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from litestar import Request, Router, delete, get, put, route
-from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar import Router, delete, get, put, route
+from litestar.params import FromPath, FromQuery, QueryParameter
 
-from hub.api import shapes
+from hub.api import selectors, shapes
+from hub.api.bodies import Req, read_body
+from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token
 from hub.auction import so_far
 from hub.parts import Hub
 from hub.store import jobs as store
@@ -16,16 +18,23 @@ from hub.store import search
 from hub.store.records import JobRecord
 from hub.store.search import Page
 from wire.database import Connection
-from wire.failures import InvalidRequest, TooLarge
+from wire.failures import InvalidRequest
+from wire.job import Constraint
 from wire.job_parse import parse_job, parse_submission
 from wire.job_wire import to_wire
 from wire.quantities import parse_duration
-from wire.states import TERMINAL_JOBS
+from wire.states import TERMINAL_JOBS, JobState
 
-BODY_MOST = 10 * 1024 * 1024
-LIMIT_MOST = 1000
 WAIT_MOST = 60.0
-Req = Request[Any, Any, State]
+TENDERS_MOST = 200
+"""Tenders of a job that `why` tells, the newest; older ones stay in the store."""
+LOOKED_AT = 5000
+"""Jobs that one page of a list with label selectors looks at before it answers with what it has."""
+KINDS = ("all", "job", "execution")
+JOB_ORDERS = {"": "created", "created_at": "created", "id": "id"}
+EXECUTION_ORDERS = {"": "created", "created_at": "created", "modified_at": "modified", "id": "id"}
+Limit = Annotated[int, QueryParameter(ge=0, le=LIMIT_MOST)]
+Version = Annotated[int, QueryParameter(ge=0, lt=2**31)]
 
 
 def hub_of(request: Req) -> Hub:
@@ -34,21 +43,8 @@ def hub_of(request: Req) -> Hub:
     return hub
 
 
-async def read_body(request: Req) -> bytes:
-    """The body, refused as soon as it is over 10 MB."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > BODY_MOST:
-        raise TooLarge(f"the body of {declared} bytes is over the cap of {BODY_MOST}")
-    parts = bytearray()
-    async for chunk in request.stream():
-        parts += chunk
-        if len(parts) > BODY_MOST:
-            raise TooLarge(f"the body is over the cap of {BODY_MOST} bytes")
-    return bytes(parts)
-
-
 @route("/", http_method=["PUT", "POST"], status_code=200)
-async def submit(request: Req, idempotency_token: str = "") -> dict[str, Any]:
+async def submit(request: Req, idempotency_token: FromQuery[str] = "") -> dict[str, Any]:
     """Submit a job, or a new version of the job with this name. Stored when this answers."""
     hub = hub_of(request)
     submission = parse_submission(await read_body(request))
@@ -73,33 +69,64 @@ async def validate(request: Req) -> dict[str, Any]:
 @get("/")
 async def list_jobs(
     request: Req,
-    namespace: str = "",
-    limit: Annotated[int, Parameter(ge=0, le=LIMIT_MOST)] = 10,
-    next_token: str = "",
-    order_by: str = "",
-    reverse: str = "",
-    job_state: Annotated[str, Parameter(query="state")] = "",
+    namespace: FromQuery[str] = "",
+    limit: Limit = 10,
+    next_token: FromQuery[str] = "",
+    order_by: FromQuery[str] = "",
+    reverse: FromQuery[str] = "",
+    job_state: Annotated[str, QueryParameter(name="state")] = "",
 ) -> dict[str, Any]:
     """One page of jobs, oldest first unless `reverse`."""
     hub = hub_of(request)
-    page = _page(limit, next_token, order_by, reverse, {"": "created", "created_at": "created", "id": "id"})
-    labels = request.query_params.getall("labels", [])
-    found = await hub.database.read(lambda c: search.list_jobs(c, page, namespace=namespace, state=job_state.lower()))
-    more = len(found) > page.limit
-    wanted = [job for job in found[: page.limit] if _has_labels(job, labels)]
-    token = shapes.page_token(reverse=page.reverse, limit=page.limit, offset=page.offset + page.limit) if more else ""
-    return {"NextToken": token, "Items": [shapes.job(job, hub.config.hub_id) for job in wanted]}
+    page = page_of(limit, next_token, order_by, reverse, JOB_ORDERS)
+    state = job_state.lower()
+    if state and state not in set(JobState):
+        hint = f"one of: {', '.join(JobState)}"
+        raise InvalidRequest(f"no job is ever {state[:50]!r}", hint=hint, details={"Field": "state"})
+    labels = selectors.parse(request.query_params.getall("labels", []))
+    items, looked_at, more = await _jobs(hub, page, namespace, state, labels)
+    token = page_token(page, page.offset + looked_at, JOB_ORDERS) if more else ""
+    return {"NextToken": token, "Items": [shapes.job(job, hub.config.hub_id) for job in items]}
+
+
+async def _jobs(
+    hub: Hub, page: Page, namespace: str, state: str, labels: list[Constraint]
+) -> tuple[list[JobRecord], int, bool]:
+    """Jobs that fit, how many were looked at, and whether there are more."""
+    items: list[JobRecord] = []
+    looked_at = 0
+    while looked_at < LOOKED_AT:
+        size = max(page.limit, 100) if labels else page.limit
+        part = Page(size, page.offset + looked_at, page.order, page.reverse)
+        found = await hub.database.read(
+            lambda c, part=part: search.list_jobs(c, part, namespace=namespace, state=state)
+        )
+        for place, job in enumerate(found[:size], start=1):
+            if selectors.fits(labels, job.spec.labels):
+                items.append(job)
+                if len(items) == page.limit:
+                    return items, looked_at + place, place < len(found)
+        looked_at += min(len(found), size)
+        if len(found) <= size:
+            return items, looked_at, False
+    return items, looked_at, True
 
 
 @get("/{name:str}")
 async def get_job(
-    request: Req, name: str, namespace: str = "default", include: str = "", job_version: int = 0, wait: str = ""
+    request: Req,
+    name: FromPath[str],
+    namespace: FromQuery[str] = "default",
+    include: FromQuery[str] = "",
+    job_version: Version = 0,
+    wait: FromQuery[str] = "",
 ) -> dict[str, Any]:
     """One job by id, unique prefix or name. `wait=30s` answers when it is terminal, or then."""
     hub = hub_of(request)
+    patience = min(WAIT_MOST, parse_duration(wait)) if wait else 0.0
     job = await _find(request, name, namespace)
     if wait:
-        job = await _until_done(hub, job, min(WAIT_MOST, parse_duration(wait)))
+        job = await _until_done(hub, job, patience)
     if job_version:
         job = await hub.database.read(lambda c: store.job_by_id(c, job.id, job_version))
     shaped: dict[str, Any] = {"Job": shapes.job(job, hub.config.hub_id)}
@@ -128,7 +155,9 @@ async def _until_done(hub: Hub, job: JobRecord, seconds: float) -> JobRecord:
 
 
 @delete("/{name:str}", status_code=200)
-async def stop(request: Req, name: str, namespace: str = "default", reason: str = "") -> dict[str, Any]:
+async def stop(
+    request: Req, name: FromPath[str], namespace: FromQuery[str] = "default", reason: FromQuery[str] = ""
+) -> dict[str, Any]:
     """Ask for a job's end. Its executions are told at once; nothing is deleted."""
     job = await _find(request, name, namespace)
     return {"EvaluationID": await hub_of(request).submissions.stop(job, reason)}
@@ -137,22 +166,26 @@ async def stop(request: Req, name: str, namespace: str = "default", reason: str 
 @get("/{name:str}/history")
 async def history(
     request: Req,
-    name: str,
-    namespace: str = "default",
-    since: str = "",
-    event_type: str = "all",
-    execution_id: str = "",
-    job_version: int = 0,
-    all_job_versions: str = "",
-    limit: Annotated[int, Parameter(ge=0, le=LIMIT_MOST)] = 100,
-    next_token: str = "",
+    name: FromPath[str],
+    namespace: FromQuery[str] = "default",
+    since: FromQuery[str] = "",
+    event_type: FromQuery[str] = "all",
+    execution_id: FromQuery[str] = "",
+    job_version: Version = 0,
+    all_job_versions: FromQuery[str] = "",
+    limit: Limit = 100,
+    next_token: FromQuery[str] = "",
 ) -> dict[str, Any]:
     """Events in order. The token stays until the job is over and all were given, so a client can follow."""
+    page = page_of(limit, next_token, "", "", {"": "created"})
+    start = _nanoseconds(since) if since else 0
+    kind = event_type.lower() or "all"
+    if kind not in KINDS:
+        hint = f"one of: {', '.join(KINDS)}"
+        raise InvalidRequest(f"no events of type {event_type[:50]!r}", hint=hint, details={"Field": "event_type"})
     job = await _find(request, name, namespace)
-    page = _page(limit, next_token, "", "", {"": "created"})
-    version = None if _true(all_job_versions) else job_version or job.version
-    start = int(since) * 10**9 if since.isdigit() else _nanoseconds(since) if since else 0
-    return await _history(hub_of(request), job, page, event_type or "all", execution_id, start, version)
+    version = None if is_true(all_job_versions) else job_version or job.version
+    return await _history(hub_of(request), job, page, kind, execution_id, start, version)
 
 
 async def _history(
@@ -167,26 +200,25 @@ async def _history(
     items = found[: page.limit]
     token = ""
     if more or not shapes.is_done(job):
-        token = shapes.page_token(reverse=False, limit=page.limit, offset=page.offset + len(items))
+        token = page_token(page, page.offset + len(items))
     return {"NextToken": token, "Items": [shapes.event(event) for event in items]}
 
 
 @get("/{name:str}/executions")
 async def executions(
     request: Req,
-    name: str,
-    namespace: str = "default",
-    job_version: int = 0,
-    all_job_versions: str = "",
-    limit: Annotated[int, Parameter(ge=0, le=LIMIT_MOST)] = 100,
-    order_by: str = "",
-    reverse: str = "",
+    name: FromPath[str],
+    namespace: FromQuery[str] = "default",
+    job_version: Version = 0,
+    all_job_versions: FromQuery[str] = "",
+    limit: Limit = 100,
+    order_by: FromQuery[str] = "",
+    reverse: FromQuery[str] = "",
 ) -> dict[str, Any]:
     """The executions of a job's current version, or of all."""
+    page = page_of(limit, "", order_by, reverse, EXECUTION_ORDERS)
     job = await _find(request, name, namespace)
-    columns = {"": "created", "created_at": "created", "modified_at": "modified", "id": "id"}
-    page = _page(limit, "", order_by, reverse, columns)
-    version = None if _true(all_job_versions) else job_version or job.version
+    version = None if is_true(all_job_versions) else job_version or job.version
     return await _executions(hub_of(request), job, version, page)
 
 
@@ -198,7 +230,7 @@ async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page)
 
 
 @get("/{name:str}/versions")
-async def versions(request: Req, name: str, namespace: str = "default") -> dict[str, Any]:
+async def versions(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
     """Every version of a job."""
     hub = hub_of(request)
     job = await _find(request, name, namespace)
@@ -211,18 +243,16 @@ async def versions(request: Req, name: str, namespace: str = "default") -> dict[
 
 
 @get("/{name:str}/results")
-async def results(request: Req, name: str, namespace: str = "default") -> dict[str, Any]:
+async def results(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
     """Where to fetch the accepted results. Results kept on nodes are served by this hub."""
     hub = hub_of(request)
     job = await _find(request, name, namespace)
-    found = await hub.database.read(
-        lambda c: search.list_executions(c, job.id, version=job.version, page=Page(LIMIT_MOST, 0))
-    )
-    base = str(request.base_url).rstrip("/")
+    found = await hub.database.read(lambda c: store.accepted_of(c, job.id, job.version, LIMIT_MOST))
+    base = (hub.config.public_url or str(request.base_url)).rstrip("/")
     items: list[dict[str, Any]] = []
     for one in found:
         result = one.status.result if one.status else None
-        if result is None or not one.accepted:
+        if result is None:
             continue
         if result.type == "local":
             url = f"{base}/api/v1/orchestrator/results/{one.id}.tar.gz"
@@ -233,11 +263,11 @@ async def results(request: Req, name: str, namespace: str = "default") -> dict[s
 
 
 @get("/{name:str}/why")
-async def why(request: Req, name: str, namespace: str = "default") -> dict[str, Any]:
+async def why(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
     """Every auction of a job: who was invited, who bid what, who declined and why."""
     hub = hub_of(request)
     job = await _find(request, name, namespace)
-    tenders = await hub.database.read(lambda c: store.tenders_of(c, job.id))
+    tenders = await hub.database.read(lambda c: store.tenders_of(c, job.id, TENDERS_MOST))
     names = {node.id: node.name for node in hub.registry.nodes.values()}
     running = hub.board.auctions
     return {
@@ -257,41 +287,16 @@ async def _find(request: Req, name: str, namespace: str) -> JobRecord:
     return await hub.database.read(read)
 
 
-def _page(limit: int, token: str, order_by: str, reverse: str, columns: dict[str, str]) -> Page:
-    if order_by not in columns:
-        raise InvalidRequest(
-            f"cannot order by {order_by!r}", hint=f"one of {', '.join(name for name in columns if name)}"
-        )
-    order = columns[order_by]
-    if token:
-        backwards, most, offset = shapes.read_token(token)
-        return Page(most or 10, offset, order, backwards)
-    return Page(limit or 10, 0, order, _true(reverse))
-
-
-def _true(text: str) -> bool:
-    return text.lower() in {"true", "1", "yes"}
-
-
 def _nanoseconds(text: str) -> int:
+    """Unix nanoseconds of unix seconds or of a time as RFC 3339 writes it; without a zone it is UTC."""
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1e9)
+        if re.fullmatch(r"[0-9]{1,10}", text):
+            return int(text) * 10**9
+        time = datetime.fromisoformat(text)
+        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()) * 10**9
     except (ValueError, OverflowError):
-        raise InvalidRequest(f"not a time: {text[:50]!r}", hint="unix seconds or RFC 3339") from None
-
-
-def _has_labels(job: JobRecord, wanted: list[str]) -> bool:
-    """Selectors `k=v` and `k!=v`, comma separated or repeated; others are not understood and match."""
-    for selector in (part for item in wanted for part in item.split(",")):
-        if "!=" in selector:
-            key, _, value = selector.partition("!=")
-            if job.spec.labels.get(key) == value:
-                return False
-        elif "=" in selector:
-            key, _, value = selector.partition("=")
-            if job.spec.labels.get(key) != value:
-                return False
-    return True
+        details = {"Field": "since", "Value": text[:50]}
+        raise InvalidRequest(f"not a time: {text[:50]!r}", hint="unix seconds or RFC 3339", details=details) from None
 
 
 router = Router(

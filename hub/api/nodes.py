@@ -1,23 +1,39 @@
 """Routes of nodes, results on nodes, and what nodes themselves call before they have a certificate."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post, put
-from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar import Response, Router, get, post, put
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import File
 
-from hub.api import shapes
-from hub.api.jobs import hub_of, read_body
+from hub.api import selectors, shapes
+from hub.api.bodies import Req, read_body
+from hub.api.jobs import hub_of
+from hub.api.paging import is_true
 from hub.registry import Node
 from hub.store import jobs as store
 from wire import clock
 from wire.enrolment import REQUEST_CAP
-from wire.failures import InvalidRequest, NotFound, TooLarge
-from wire.states import NodeState
+from wire.failures import InvalidRequest, NotFound
+from wire.states import Membership, NodeState
 
-Req = Request[Any, Any, State]
+ONLINE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
+ORDERS: dict[str, Callable[[Node], Any]] = {
+    "": lambda node: node.name or node.id,
+    "name": lambda node: node.name or node.id,
+    "id": lambda node: node.id,
+    "type": lambda node: node.id,
+    "approval": lambda node: node.membership,
+    "status": lambda node: node.presence(clock.unix_ns()),
+    "available_cpu": lambda node: node.free.cpu,
+    "available_memory": lambda node: node.free.memory,
+    "available_disk": lambda node: node.free.disk,
+    "available_gpu": lambda node: node.free.gpu,
+}
+"""What nodes can be ordered by; all of them are of type Compute."""
+SMALL = 64 * 1024
 
 
 class Decision(msgspec.Struct, rename="pascal"):
@@ -37,42 +53,49 @@ class TokenWish(msgspec.Struct, rename="pascal"):
 @get("/")
 async def list_nodes(
     request: Req,
-    limit: Annotated[int, Parameter(ge=0, le=10_000)] = 0,
-    order_by: str = "",
-    reverse: str = "",
+    limit: Annotated[int, QueryParameter(ge=0, le=10_000)] = 0,
+    order_by: FromQuery[str] = "",
+    reverse: FromQuery[str] = "",
 ) -> dict[str, Any]:
     """All nodes with capabilities, free capacity, presence and its age."""
-    hub = hub_of(request)
     now = clock.unix_ns()
-    approval = request.query_params.get("filter-approval", "").lower()
-    status = request.query_params.get("filter-status", "").lower()
-    nodes = [n for n in hub.registry.nodes.values() if approval in {"", n.membership.value}]
-    if status:
-        online = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
-        nodes = [n for n in nodes if (n.presence(now) in online) == (status == "connected")]
-    for selector in (part for item in request.query_params.getall("labels", []) for part in item.split(",")):
-        key, _, value = selector.partition("=")
-        nodes = [n for n in nodes if n.labels.get(key) == value]
-    nodes.sort(key=lambda n: _order(n, order_by), reverse=reverse.lower() == "true")
+    approval = _choice(request, "filter-approval", [one.value for one in Membership])
+    status = _choice(request, "filter-status", ["connected", "disconnected"])
+    labels = selectors.parse(request.query_params.getall("labels", []))
+    if order_by not in ORDERS:
+        known = ", ".join(name for name in ORDERS if name)
+        details = {"Field": "order_by"}
+        raise InvalidRequest(f"cannot order by {order_by[:50]!r}", hint=f"one of: {known}", details=details)
+    nodes = [
+        node
+        for node in hub_of(request).registry.nodes.values()
+        if approval in {"", node.membership.value}
+        and (not status or (node.presence(now) in ONLINE) == (status == "connected"))
+        and selectors.fits(labels, node.labels)
+    ]
+    nodes.sort(key=ORDERS[order_by], reverse=is_true(reverse))
     return {"NextToken": "", "Nodes": [shapes.node(n, now) for n in nodes[: limit or None]]}
 
 
-def _order(node: Node, by: str) -> Any:
-    if by.startswith("available_"):
-        return getattr(node.free, by.removeprefix("available_"), 0)
-    return node.name or node.id
+def _choice(request: Req, name: str, known: list[str]) -> str:
+    """A query parameter that is one of a few words, or empty."""
+    word = request.query_params.get(name, "").lower()
+    if word and word not in known:
+        details = {"Field": name, "Value": word[:50]}
+        raise InvalidRequest(f"{name} cannot be {word[:50]!r}", hint=f"one of: {', '.join(known)}", details=details)
+    return word
 
 
 @get("/{name:str}")
-async def get_node(request: Req, name: str) -> dict[str, Any]:
+async def get_node(request: Req, name: FromPath[str]) -> dict[str, Any]:
     """One node by id, unique prefix or name."""
     return {"Node": shapes.node(hub_of(request).members.find(name), clock.unix_ns())}
 
 
 @put("/{name:str}", status_code=200)
-async def decide(request: Req, name: str) -> dict[str, Any]:
+async def decide(request: Req, name: FromPath[str]) -> dict[str, Any]:
     """Approve, reject or delete a node."""
-    body = await read_body(request)
+    body = await read_body(request, SMALL)
     try:
         decision = msgspec.json.decode(body, type=Decision)
     except msgspec.DecodeError as error:
@@ -87,7 +110,7 @@ async def decide(request: Req, name: str) -> dict[str, Any]:
 async def token(request: Req) -> dict[str, Any]:
     """A one-use join token."""
     hub = hub_of(request)
-    body = await read_body(request)
+    body = await read_body(request, SMALL)
     try:
         wish = msgspec.json.decode(body, type=TokenWish) if body.strip() else TokenWish()
     except msgspec.DecodeError as error:
@@ -102,7 +125,7 @@ nodes_router = Router(
 
 
 @get("/api/v1/orchestrator/results/{name:str}", tags=["jobs"])
-async def result_archive(request: Req, name: str) -> File:
+async def result_archive(request: Req, name: FromPath[str]) -> File:
     """One accepted result as .tar.gz, fetched from its node and verified on first use."""
     hub = hub_of(request)
     execution_id = name.removesuffix(".tar.gz")
@@ -116,22 +139,15 @@ async def result_archive(request: Req, name: str) -> File:
 @post("/api/v1/agent/enrol", status_code=200, tags=["agent"])
 async def enrol(request: Req) -> Response[Any]:
     """Let a node in with a join token (wire/enrolment.py)."""
-    reply = await hub_of(request).enrolment.enrol_bytes(await _small_body(request))
+    reply = await hub_of(request).enrolment.enrol_bytes(await read_body(request, REQUEST_CAP))
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
 @post("/api/v1/agent/renew", status_code=200, tags=["agent"])
 async def renew(request: Req) -> Response[Any]:
     """The next certificate of a known node (wire/enrolment.py)."""
-    reply = await hub_of(request).enrolment.renew_bytes(await _small_body(request))
+    reply = await hub_of(request).enrolment.renew_bytes(await read_body(request, REQUEST_CAP))
     return Response(msgspec.json.encode(reply), media_type="application/json")
-
-
-async def _small_body(request: Req) -> bytes:
-    body = await read_body(request)
-    if len(body) > REQUEST_CAP:
-        raise TooLarge(f"this body has {len(body)} bytes, at most {REQUEST_CAP} are allowed")
-    return body
 
 
 @get("/api/v1/agent/alive", tags=["agent"])

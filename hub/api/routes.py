@@ -10,7 +10,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import StoplightRenderPlugin
 
 from hub.api import errors
-from hub.api.jobs import BODY_MOST
+from hub.api.bodies import BODY_MOST, WITHIN, check_sender
 from hub.api.jobs import router as jobs_router
 from hub.api.nodes import agent_routes, nodes_router
 from hub.config import VERSION
@@ -18,11 +18,12 @@ from hub.parts import Hub
 from wire.failures import TenderError
 
 
-def make_api(hub: Hub) -> Litestar:
-    """The application over a built hub ."""
+def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
+    """The application over a built hub. `patience`: seconds that a body may take."""
     return Litestar(
         route_handlers=[jobs_router, nodes_router, *agent_routes],
-        state=State({"hub": hub}),
+        state=State({"hub": hub, "patience": patience}),
+        before_request=check_sender,
         exception_handlers={
             TenderError: errors.tender_error,
             HTTPException: errors.http_error,

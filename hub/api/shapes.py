@@ -1,13 +1,10 @@
 """Values in the shapes that Bacalhau's clients read (recorded from 1.9.3): names, numbers of states, times."""
 
-import base64
-import re
 from typing import Any
 
 from hub.registry import Node
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
-from wire.failures import InvalidRequest
 from wire.job_wire import to_wire
 from wire.resources import Resources
 from wire.states import Desired, ExecutionState, Membership, NodeState
@@ -33,7 +30,6 @@ COMPUTE_STATE: dict[ExecutionState, int] = {
 }
 """Our states as Bacalhau's numbers. A running execution is BidAccepted (5) there; 6 and 7 never occur."""
 NEVER = "0001-01-01T00:00:00Z"
-_TOKEN = re.compile(r"[^:]*:([YN]):(\d{1,6}):(\d{1,9})")
 
 
 def job(record: JobRecord, hub_id: str) -> dict[str, Any]:
@@ -246,24 +242,6 @@ def version() -> dict[str, str]:
         "GOOS": "linux",
         "GOARCH": "amd64",
     }
-
-
-def page_token(*, reverse: bool, limit: int, offset: int, order: str = "") -> str:
-    """Bacalhau's page token: base64url of `order:Y|N:limit:offset`."""
-    text = f"{order}:{'Y' if reverse else 'N'}:{limit}:{offset}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def read_token(token: str) -> tuple[bool, int, int]:
-    """Reverse, limit and offset of a page token. Raises InvalidRequest."""
-    try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-    except (ValueError, UnicodeDecodeError):
-        text = ""
-    match = _TOKEN.fullmatch(text)
-    if match is None:
-        raise InvalidRequest("invalid next_token", details={"Field": "next_token", "Value": token[:100]})
-    return match[1] == "Y", min(int(match[2]), 1000), int(match[3])
 
 
 def is_done(record: JobRecord) -> bool:

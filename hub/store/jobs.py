@@ -112,7 +112,8 @@ def move_job(connection: Connection, job_id: str, to: JobState, message: str, *,
 def request_stop(connection: Connection, job_id: str, reason: str) -> None:
     """Note that the owner wants the job to end; the scheduler acts on it."""
     connection.execute(
-        "UPDATE jobs SET stop_reason = ?, modified = ? WHERE id = ? AND stop_reason IS NULL",
+        "UPDATE jobs SET stop_reason = ?, modified = ? WHERE id = ? AND stop_reason IS NULL"
+        " AND state IN ('pending', 'queued', 'running')",
         (reason or "stopped by its owner", clock.unix_ns(), job_id),
     )
 
@@ -188,7 +189,8 @@ def observe(
     if row is None or status.ver <= row["ver"]:
         return None
     current = ExecutionState(row["state"])
-    if not may_move(current, status.state) and current is not status.state:
+    repeated = current is status.state and current not in TERMINAL_EXECUTIONS
+    if not repeated and not may_move(current, status.state):
         return None
     changed = connection.execute(
         "UPDATE executions SET state = ?, ver = ?, status = ?, accepted = ?, late = ?, message = ?, modified = ?"
@@ -222,6 +224,25 @@ def judge_execution(
     ).fetchone()
     rows.add_event(connection, event)
     return rows.execution(changed)
+
+
+def lose_all(connection: Connection, node_id: str, message: str) -> list[ExecutionRecord]:
+    """Give up every execution of a node that has not ended, because nothing will be heard of it."""
+    lost: list[ExecutionRecord] = []
+    for record in live_on(connection, node_id):
+        event = EventRecord(
+            job_id=record.job_id,
+            job_version=record.job_version,
+            execution_id=record.id,
+            topic="Scheduling",
+            message=message,
+            time=clock.unix_ns(),
+            details={"IsError": "true", "NodeID": node_id},
+        )
+        desire(connection, record.id, Desired.STOP, message)
+        changed = judge_execution(connection, record.id, ExecutionState.LOST, message, event)
+        lost += [changed] if changed is not None else []
+    return lost
 
 
 def insert_tender(connection: Connection, record: TenderRecord) -> None:
@@ -285,13 +306,19 @@ def live_on(connection: Connection, node_id: str) -> list[ExecutionRecord]:
     return [rows.execution(row) for row in found]
 
 
-def tenders_of(connection: Connection, job_id: str) -> list[TenderRecord]:
-    found = connection.execute("SELECT * FROM tenders WHERE job_id = ? ORDER BY opened", (job_id,))
-    return [rows.tender(row) for row in found]
+def tenders_of(connection: Connection, job_id: str, most: int) -> list[TenderRecord]:
+    """The newest tenders of a job, oldest first."""
+    found = connection.execute("SELECT * FROM tenders WHERE job_id = ? ORDER BY opened DESC LIMIT ?", (job_id, most))
+    return [rows.tender(row) for row in found][::-1]
 
 
-def open_tenders(connection: Connection) -> list[TenderRecord]:
-    return [rows.tender(row) for row in connection.execute("SELECT * FROM tenders WHERE state = 'open'")]
+def accepted_of(connection: Connection, job_id: str, version: int, most: int) -> list[ExecutionRecord]:
+    """The executions of a job's version whose results were accepted, oldest first."""
+    found = connection.execute(
+        "SELECT * FROM executions WHERE job_id = ? AND job_version = ? AND accepted = 1 ORDER BY created LIMIT ?",
+        (job_id, version, most),
+    )
+    return [rows.execution(row) for row in found]
 
 
 def execution(connection: Connection, execution_id: str) -> ExecutionRecord | None:

@@ -170,4 +170,22 @@ _PATHS = st.lists(st.text("abcé名", min_size=1, max_size=5), min_size=1, max_s
 def test_what_is_encoded_is_decoded_the_same(sizes, folders):
     files = tuple(File(path, size, hashlib.sha256(path.encode()).hexdigest()) for path, size in sorted(sizes.items()))
     made = Manifest(folders=tuple(sorted(folders)), files=files)
-    assert manifest.decode(manifest.encode(made)) == made
+    parents = {path[:place] for path in (*sizes, *folders) for place, letter in enumerate(path) if letter == "/"}
+    if sizes.keys() & (folders | parents):
+        with pytest.raises(InvalidRequest, match="as a file and as a folder"):
+            manifest.decode(manifest.encode(made))
+    else:
+        assert manifest.decode(manifest.encode(made)) == made
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.json.part"])
+def test_a_manifest_never_lists_itself(name):
+    made = manifest.Manifest(files=(manifest.File(name, 0, "0" * 64),))
+    with pytest.raises(InvalidRequest, match="lists itself"):
+        manifest.decode(manifest.encode(made))
+
+
+def test_a_hash_is_64_digits_and_nothing_after_them():
+    made = manifest.Manifest(files=(manifest.File("a", 0, "0" * 64 + "\n"),))
+    with pytest.raises(InvalidRequest, match="not a manifest"):
+        manifest.decode(manifest.encode(made))

@@ -1,0 +1,65 @@
+"""Bodies from outside: who may send one, in which form, how large, and how long it may take."""
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+
+from hub.config import HubConfig
+from wire.failures import Forbidden, TooLarge
+
+BODY_MOST = 10 * 1024 * 1024
+WITHIN = 20.0
+"""Seconds for a whole body."""
+_READS = {"GET", "HEAD", "OPTIONS"}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+Req = Request[Any, Any, State]
+
+
+async def check_sender(request: Req) -> None:
+    """Refuse what a foreign web page makes the browser of somebody on this machine send.
+
+    A page can send a request without asking only as a form or as plain text, and the browser names the page's
+    origin. Programs send JSON and name none.
+    """
+    if request.method in _READS:
+        return
+    origin = request.headers.get("origin")
+    if origin is not None and _host(origin) not in _own_names(request.app.state.hub.config):
+        raise Forbidden(f"requests of {origin[:100]} are not taken", hint="use the command line, or a page of this hub")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in {"", "application/json"}:
+        raise HTTPException(status_code=415, detail=f"a body of type {kind[:80]} is not taken; send application/json")
+
+
+def _host(origin: str) -> str:
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _own_names(config: HubConfig) -> set[str]:
+    names = {config.api_host, *config.advertise, _host(config.public_url)} - {"", "0.0.0.0", "::"}  # noqa: S104  compared, not bound
+    return names | _LOOPBACK if config.loopback else names
+
+
+async def read_body(request: Req, most: int = BODY_MOST) -> bytes:
+    """The body, refused as soon as it is over `most` bytes or takes too long."""
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > most:
+        raise TooLarge(f"the body of {declared[:20]} bytes is over the cap of {most}")
+    parts = bytearray()
+    patience: float = request.app.state.patience
+    try:
+        async with asyncio.timeout(patience):
+            async for chunk in request.stream():
+                parts += chunk
+                if len(parts) > most:
+                    raise TooLarge(f"the body is over the cap of {most} bytes")
+    except TimeoutError:
+        raise HTTPException(status_code=408, detail=f"the body did not come within {patience:g} s") from None
+    return bytes(parts)
