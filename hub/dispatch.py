@@ -8,7 +8,8 @@ from collections import Counter
 import msgspec
 
 from hub import scheduler
-from hub.auction import LAN_WINDOW, Auction, Outcome, settle, withdrawn
+from hub.auction import LAN_WINDOW, Auction, Outcome, settle
+from hub.awards import Ended, end_tender
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.courier import Courier
@@ -200,10 +201,13 @@ class Dispatcher:
             live.executions[record.id] = record
             self._courier.want_changed(record.node_id, now=True)
         if job is not None:
-            live.job = job
-            self._tell_finished(job)
+            self.job_moved(job)
 
-    def _tell_finished(self, job: JobRecord) -> None:
+    def job_moved(self, job: JobRecord) -> None:
+        """A job is in another state (its commit is done): those who wait for its end hear of it."""
+        live = self._board.jobs.get(job.id)
+        if live is not None:
+            live.job = job
         event = self.finished.pop(job.id, None) if job.state in scheduler.TERMINAL_JOBS else None
         if event:
             event.set()
@@ -302,7 +306,7 @@ class Dispatcher:
             return
         live = self._board.jobs.get(auction.record.job_id)
         try:
-            outcome, execution = await self._end(live, auction, message, award=award and live is not None)
+            ended = await self._end(live, auction, message, award=award and live is not None)
         except Exception:
             # Nothing was committed, so the tender is open still: it is ended a little later.
             self._board.auctions[tender_id] = auction
@@ -310,15 +314,13 @@ class Dispatcher:
             raise
         self._give_back(live, auction)
         if live is not None:
-            self._remember_declines(live, outcome)
-            live.keep_tender(outcome.record)
+            self._remember_declines(live, ended.outcome)
+            live.keep_tender(ended.outcome.record)
             self.wake(live.job.id)
-        if execution is None:
+        if ended.execution is None:
             self.wake_waiting()
 
-    async def _end(
-        self, live: LiveJob | None, auction: Auction, message: str, *, award: bool
-    ) -> tuple[Outcome, ExecutionRecord | None]:
+    async def _end(self, live: LiveJob | None, auction: Auction, message: str, *, award: bool) -> Ended:
         nodes = self._registry.nodes
         invited = [nodes[node_id] for node_id in auction.invited if node_id in nodes]
         outcome = settle(
@@ -363,34 +365,22 @@ class Dispatcher:
             modified=now,
         )
 
-    async def _award(
-        self, live: LiveJob | None, outcome: Outcome, execution: ExecutionRecord | None
-    ) -> tuple[Outcome, ExecutionRecord | None]:
+    async def _award(self, live: LiveJob | None, outcome: Outcome, made: ExecutionRecord | None) -> Ended:
         """Commit the end of a tender with the execution it made; only then does anybody hear of it."""
-
-        def write(connection: Connection) -> tuple[Outcome, ExecutionRecord | None] | None:
-            ended, made = outcome, execution
-            if made is not None and not store.may_start(connection, made):
-                ended, made = withdrawn(outcome, "the job was stopped or changed"), None
-            elif made is not None:
-                ended = Outcome(outcome.winner, msgspec.structs.replace(outcome.record, execution_id=made.id))
-            if not store.close_tender(connection, ended.record):
-                return None
-            if made is not None:
-                store.insert_execution(connection, made, self._requested(made))
-            return ended, made
-
-        done = await self._db.write(write)
-        if done is None:
-            return outcome, None
-        ended, made = done
-        if live is not None and made is not None:
-            self._awarded(live, made)
-        for bid in ended.record.bids:
+        requested = self._requested(made) if made is not None else None
+        ended = await self._db.write(lambda connection: end_tender(connection, outcome, made, requested))
+        if ended is None:
+            return Ended(outcome)
+        if ended.job is not None:
+            self.job_moved(ended.job)
+        if live is not None and ended.execution is not None:
+            self._awarded(live, ended.execution)
+        record = ended.outcome.record
+        for bid in record.bids:
             if bid.outcome == "lost":
-                award = Award(ep=self._courier.ep, tender_id=ended.record.id, outcome="lost")
-                self._courier.post(Channel.AWARD, bid.node_id, ended.record.id, award)
-        return done
+                award = Award(ep=self._courier.ep, tender_id=record.id, outcome="lost")
+                self._courier.post(Channel.AWARD, bid.node_id, record.id, award)
+        return ended
 
     def _awarded(self, live: LiveJob, made: ExecutionRecord) -> None:
         live.executions[made.id] = made

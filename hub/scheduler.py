@@ -153,9 +153,14 @@ def _slots(facts: Facts) -> list[Step]:
             return [*_end(facts), step]
         waiting = waiting or isinstance(step, OpenTender)
     steps += [StopExecution(e.id, "Scaled down") for e in current if e.slot >= job.spec.count and e.state not in OVER]
-    if job.type is JobType.BATCH and done == job.spec.count:
+    if has_all_results(job, done):
         return [*steps, MoveJob(JobState.COMPLETED)]
     return steps + _job_state(job, running=running, waiting=waiting, steps=steps)
+
+
+def has_all_results(job: JobRecord, accepted: int) -> bool:
+    """Whether a job is complete with so many slots of its version accepted."""
+    return job.type is JobType.BATCH and accepted == job.spec.count
 
 
 def _job_state(job: JobRecord, *, running: int, waiting: bool, steps: list[Step]) -> list[Step]:

@@ -8,14 +8,15 @@ import msgspec
 from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
+from hub.scheduler import has_all_results
 from hub.store import fleet, rows
 from hub.store import jobs as store
-from hub.store.records import EventRecord, ExecutionRecord
+from hub.store.records import EventRecord, ExecutionRecord, JobRecord
 from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Reason
 from wire.messages import Ack, EventBatch, ExecutionStatus, NodeEvent, Refusal, Row, StatusBatch
-from wire.states import TERMINAL_EXECUTIONS, ExecutionState
+from wire.states import TERMINAL_EXECUTIONS, ExecutionState, JobState
 from wire.topics import Channel
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Applied:
     lane: str
     number: int = 0
     changed: list[ExecutionRecord] = field(default_factory=list)
+    completed: list[JobRecord] = field(default_factory=list)
     receipts: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
 
@@ -54,6 +56,8 @@ class Tracker:
         """Commit a batch, then acknowledge it. Rows seen before change nothing; a gap ends the batch."""
         lane = "status" if isinstance(batch, StatusBatch) else "event"
         applied = await self._db.write(lambda connection: apply(connection, node_id, lane, batch.rows))
+        for job in applied.completed:
+            self._dispatcher.job_moved(job)
         for record in applied.changed:
             self.late += record.late
             self._dispatcher.changed(record)
@@ -128,10 +132,22 @@ def _apply_status(connection: Connection, node_id: str, row: Row, applied: Appli
     )
     if changed is not None:
         applied.changed.append(changed)
+        if changed.accepted:
+            _complete(connection, changed, applied)
     elif known.state in TERMINAL_EXECUTIONS and status.ver > known.ver:
         _attach_late(connection, known, status)
     if completed:
         applied.receipts.append(status.id)
+
+
+def _complete(connection: Connection, last: ExecutionRecord, applied: Applied) -> None:
+    """The result that was missing ends its job in the same commit."""
+    job = store.job_by_id(connection, last.job_id)
+    accepted = store.accepted_slots(connection, job.id, job.version)
+    if has_all_results(job, accepted) and store.move_job(
+        connection, job.id, JobState.COMPLETED, "", expect=job.version
+    ):
+        applied.completed.append(store.job_by_id(connection, job.id))
 
 
 def _slot_taken(connection: Connection, known: ExecutionRecord) -> bool:

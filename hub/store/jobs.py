@@ -295,6 +295,15 @@ def executions_of(connection: Connection, job_id: str) -> list[ExecutionRecord]:
     return [rows.execution(row) for row in found]
 
 
+def accepted_slots(connection: Connection, job_id: str, version: int) -> int:
+    """How many slots of a job's version have their result."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM executions WHERE job_id = ? AND job_version = ? AND accepted = 1 AND once = 1",
+        (job_id, version),
+    ).fetchone()
+    return count
+
+
 def live_executions(connection: Connection) -> list[ExecutionRecord]:
     """All executions that have not ended, over all nodes."""
     return [rows.execution(row) for row in connection.execute(f"SELECT * FROM executions WHERE {_LIVE}")]  # noqa: S608
