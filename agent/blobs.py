@@ -5,10 +5,12 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.voice import Voice
+from wire import clock
 from wire.backoff import Backoff
 from wire.failures import ExecutionFailed, Reason, TenderError
 from wire.messages import Command, Response
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 VERB = "blob"
 MOST = 64 * 1024 * 1024
 CHUNK_TIMEOUT = 15.0
+FRESH = 600.0
+"""Seconds for which a blob is not trimmed: who asked for it may not have recorded that yet."""
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,6 +38,7 @@ class Blobs:
     def __init__(self, folder: Path, voice: Voice) -> None:
         self.folder, self._voice = folder, voice
         self._fetches: dict[str, _Fetch] = {}
+        self._grown, self._left = True, 0
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.partial"):
             left.unlink()
@@ -52,6 +57,12 @@ class Blobs:
         # Shielded: one who gives up does not take the blob from the others.
         return await asyncio.shield(fetch.task)
 
+    async def trim(self, keep_bytes: int, in_use: Collection[Path]) -> None:
+        """Remove blobs, least recently read first, until no more than `keep_bytes` are left. What is in use stays."""
+        if self._grown or self._left > keep_bytes:
+            self._grown = False
+            self._left = await asyncio.to_thread(_trim, self.folder, keep_bytes, in_use)
+
     def chunk(self, command: Command) -> bool:
         """A chunk came. False if nobody waits for it."""
         fetch = self._fetches.get(command.args.get("sha256", ""))
@@ -63,6 +74,7 @@ class Blobs:
     async def _fetch(self, sha256: str, path: Path) -> Path:
         partial = self.folder / f".{sha256}.partial"
         digest, offset, total = hashlib.sha256(), 0, 1
+        self._grown = True
         try:
             with partial.open("wb") as file:
                 while offset < total:
@@ -105,3 +117,15 @@ class Blobs:
                 raise ExecutionFailed(Reason("blob-missing", f"the hub says of a blob: {command.error.message}"))
             if command.offset == offset:
                 return command.data, command.total
+
+
+def _trim(folder: Path, keep_bytes: int, in_use: Collection[Path]) -> int:
+    blobs = [(path, path.stat()) for path in folder.iterdir() if _NAME.fullmatch(path.name)]
+    total, recent = sum(state.st_size for _, state in blobs), clock.unix() - FRESH
+    for path, state in sorted(blobs, key=lambda blob: max(blob[1].st_atime, blob[1].st_mtime)):
+        if total <= keep_bytes:
+            break
+        if path not in in_use and not recent < state.st_mtime <= recent + FRESH:
+            path.unlink()
+            total -= state.st_size
+    return total

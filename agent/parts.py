@@ -13,6 +13,7 @@ from agent.bidding.facts import NodeFacts
 from agent.bidding.hooks import Hooks
 from agent.bidding.judges import Rules
 from agent.blobs import Blobs
+from agent.caches import Caches
 from agent.capabilities.probe import Probe
 from agent.commands import Commands
 from agent.config import AgentConfig
@@ -75,6 +76,13 @@ class Parts:
         self.ledger = Ledger(capacity, max_executions=bidding.max_executions)
         self.bidder = Bidder(Rules.of(self.config), self.ledger, Hooks(bidding.hooks, node_id=identity.node_id))
         self.tidying = Tidying(self.root, store.results)
+        self.caches = Caches(
+            executions=store.executions,
+            plugins=plugins,
+            inputs=self.offers.cache,
+            blobs=self.blobs,
+            short=lambda: self.health.verdicts.get("disk") == "fail",
+        )
         self.ports = Ports()
         self.runner = Runner(
             root=self.root,
@@ -190,7 +198,7 @@ class Parts:
             interval=self.config.link.health_seconds,
             counters=self.counters,
             extra=self._engine_checks,
-            chores=[self.tendering.tidy, self.tidying.prune, self.look_at_engines],
+            chores=[self.tendering.tidy, self.tidying.prune, self.caches.trim, self.look_at_engines],
         )
         self.inbox.own_state = self.sync.own_state
         self.inbox.hub_appeared = self.sync.hub_appeared

@@ -31,19 +31,24 @@ class ContentCache:
         self._root = root
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._handed: dict[str, float] = {}
+        self._grown, self._left = True, 0
         root.mkdir(parents=True, exist_ok=True)
         for left in root.glob(f"{_STAGING}*"):
             shutil.rmtree(left)
 
+    def place(self, key: str) -> Path:
+        """Where the data of an entry lies, or would."""
+        return self._folder(key) / "data"
+
     def has(self, key: str) -> bool:
         """Whether an entry lies there; says nothing about its health."""
-        return (self._folder(key) / "data").is_dir()
+        return self.place(key).is_dir()
 
     async def fill(self, key: str, produce: Callable[[Path], Awaitable[None]]) -> Path:
         """The entry's data folder; `produce` fills it when it is not here or is damaged. One at a time per key."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
-            data = self._folder(key) / "data"
+            data = self.place(key)
             if not (key in self._handed and data.is_dir()) and not await asyncio.to_thread(self._sound, key):
                 await self._make(key, produce)
             self._handed[key] = clock.monotonic()
@@ -53,6 +58,7 @@ class ContentCache:
     async def _make(self, key: str, produce: Callable[[Path], Awaitable[None]]) -> None:
         # A name of its own: a cancelled attempt may still have a thread that writes.
         staging = self._root / f"{_STAGING}{key}-{secrets.token_hex(4)}"
+        self._grown = True
         try:
             await asyncio.to_thread(_empty, staging)
             await produce(staging / "data")
@@ -80,9 +86,13 @@ class ContentCache:
     async def trim(self, keep_bytes: int, in_use: Collection[Path] = ()) -> int:
         """Remove entries, least recently used first, until no more than `keep_bytes` are left; returns what is left.
 
-        Entries whose data folder is in `in_use`, and those handed out a moment ago, stay.
+        Entries whose data folder is in `in_use`, and those handed out a moment ago, stay. Looks at the disk only
+        where something was added since, or there was too much.
         """
-        return await asyncio.to_thread(self._trim, keep_bytes, {path.parent.name for path in in_use})
+        if self._grown or self._left > keep_bytes:
+            self._grown = False
+            self._left = await asyncio.to_thread(self._trim, keep_bytes, {path.parent.name for path in in_use})
+        return self._left
 
     def _trim(self, keep_bytes: int, keep: set[str]) -> int:
         entries = [path for path in self._root.iterdir() if _KEY.fullmatch(path.name)]

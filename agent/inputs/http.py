@@ -51,6 +51,14 @@ class HttpSource:
         self._deadline = deadline
         self._stall = stall
 
+    def kept(self, params: dict[str, object]) -> Path | None:
+        """Where a file with a checksum is kept."""
+        try:
+            wanted = self._read(params)
+        except ExecutionFailed:
+            return None
+        return self._cache.place(_key(wanted)) if wanted.sha256 else None
+
     async def estimate(self, params: dict[str, object]) -> Estimate:
         try:
             wanted = self._read(params)

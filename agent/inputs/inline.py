@@ -95,6 +95,16 @@ class InlineSource:
         here = content.data is not None or self._unpacked(content) or (self._blobs / content.sha256).is_file()
         return None if here else content.sha256
 
+    def kept(self, params: dict[str, object]) -> Path | None:
+        """Where the shared folder or the blob of such an input lies; None for data in the order itself."""
+        try:
+            content = parse(read(_Params, params, "the inline input").url)
+        except ExecutionFailed:
+            return None
+        if content.packed:
+            return self._cache.place(_key(content))
+        return None if content.data is not None else self._blobs / content.sha256
+
     async def estimate(self, params: dict[str, object]) -> Estimate:
         try:
             content = parse(read(_Params, params, "the inline input").url)
