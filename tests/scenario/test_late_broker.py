@@ -1,0 +1,84 @@
+"""A fleet whose own broker is not there yet: hub and agents wait with growing pauses, say so, and then work."""
+
+import asyncio
+import contextlib
+import re
+import socket
+from pathlib import Path
+
+import httpx
+
+from hub.broker import ManagedBroker
+from hub.mosquitto import BrokerSettings
+from hub.pki import Pki
+from tests.support.fleet import AgentProcess, Fleet
+from tests.support.hub_process import HubProcess
+from tests.support.scenario import Notebook, completes_once, settings, traced_job, until
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class OwnBroker:
+    """A broker that no hub manages, with a certificate of the fleet's CA; it starts when told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pki = Pki(folder / "hub" / "pki")
+        self.settings = BrokerSettings(folder=folder / "broker", hub_id="hub", port=free_port())
+
+    @property
+    def options(self) -> list[str]:
+        """What the hub is told of it."""
+        client = self.pki.client("hub", "hub")
+        files = ["--broker-ca", self.pki.ca_path, "--broker-cert", client.certificate, "--broker-key", client.key]
+        return ["--broker", f"127.0.0.1:{self.settings.port}", *map(str, files)]
+
+
+def tries(log: Path) -> int:
+    """How often a hub or an agent has said that it has no broker."""
+    return len(re.findall(r"no link to the broker \(.*(refused|111).*\)", log.read_text(), re.IGNORECASE))
+
+
+async def test_hub_and_agent_wait_for_a_broker_that_comes_late_and_then_work(tmp_path):
+    notebook, broker, api = Notebook(tmp_path / "notebook"), OwnBroker(tmp_path), free_port()
+    fleet = Fleet(tmp_path, {}, *broker.options, "--api-port", str(api))
+    north = fleet.nodes["north"] = AgentProcess(tmp_path / "north", "north", settings(tmp_path, "north"))
+    async with contextlib.AsyncExitStack() as stack:
+        ready = asyncio.create_task(fleet.hub.__aenter__())
+        stack.push_async_callback(_ended, fleet, ready)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api}/api/v1/orchestrator", timeout=30) as client:
+            await until(lambda: _answers(client))
+            token = (await client.post("/nodes/token")).json()["Token"]
+            await north.start(token)
+            job = traced_job(notebook, Task={"Timeouts": {"QueueTimeout": "10m"}})
+            stored = await client.put("/jobs", json={"Job": job})
+            assert stored.status_code == 200, stored.text
+        await until(lambda: tries(fleet.hub.folder / "log") > 1)
+        await until(lambda: tries(north.folder / "log") > 1)
+        assert not ready.done()
+        await stack.enter_async_context(ManagedBroker(broker.settings, broker.pki))
+        await ready
+        await completes_once(fleet, stored.json()["JobID"], notebook)
+        assert "ready n-" in (north.folder / "log").read_text()
+
+
+async def _answers(client: httpx.AsyncClient) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return (await client.get("/jobs")).status_code == 200
+    return False
+
+
+async def _ended(fleet: Fleet, ready: "asyncio.Task[HubProcess]") -> None:
+    """Everybody is stopped, also a hub that never became ready."""
+    ready.cancel()
+    await asyncio.wait([ready])
+    for node in fleet.nodes.values():
+        if node.process is not None:
+            await node.stop()
+    if ready.cancelled():
+        await fleet.hub.stop()
+    else:
+        await fleet.hub.__aexit__()
