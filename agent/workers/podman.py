@@ -84,6 +84,7 @@ class Driver:
         args = msgspec.json.decode(request.args, type=WorkArgs)
         with self._lock(args.execution_id):
             remove(self._api.within(request.deadline), container_name(args.execution_id))
+        self._locks.pop(args.execution_id, None)
         return FoundAll()
 
     def _list(self, request: Request) -> msgspec.Struct:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from agent.executors.base import STREAM_CAP, ExitReport
 from agent.executors.podman_calls import Order, WorkArgs
 from agent.executors.podman_folder import PodmanFolder
+from agent.workers.file_system import sync_file_system
 from agent.workers.podman_api import FRESH, RUNNING, Api, Refused, container_name, fresh, inspect
 from agent.workers.podman_cgroup import OomWatch
 from agent.workers.podman_conmon import alive, countdown, monitor_of, open_end
@@ -125,7 +126,10 @@ class Watch:
             if self.abandoned:
                 return
             self._log.finish()
-            self._folder.write_report(self._report(final))
+            report = self._report(final)
+            # What the report speaks of is on the disk before the report is.
+            sync_file_system(self._folder.results)
+            self._folder.write_report(report)
             self._log.forget()
         finally:
             self._log.close()

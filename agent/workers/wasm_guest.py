@@ -1,13 +1,14 @@
 """Runs a loaded WASM module under WASI preview 1 and says how it ended."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import wasmtime
 
 from agent.executors.capped import CappedStream
-from agent.executors.wasm_orders import Orders, Preopen
+from agent.executors.wasm_orders import Orders, Preopen, StagedFile
 from agent.executors.wasm_spec import refusal
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
@@ -166,17 +167,25 @@ def _wasi(orders: Orders, out: CappedStream, err: CappedStream) -> wasmtime.Wasi
 
 
 def _stage(orders: Orders) -> list[Preopen]:
-    """Single files get a folder for each guest folder they are wanted in: linked where possible, else copied."""
+    """Single files get a folder for each guest folder they are wanted in: linked where possible, else copied.
+
+    A file that may only be read is never linked into a folder that another one makes writable.
+    """
     folders: dict[str, Preopen] = {}
+    writable = {file.guest for file in orders.staged if file.writable}
     for file in orders.staged:
         host = Path(orders.folder, "run", "mounts", str(len(folders)))
-        folder = folders.setdefault(file.guest, Preopen(str(host), file.guest, writable=file.writable))
+        folder = folders.setdefault(file.guest, Preopen(str(host), file.guest, writable=file.guest in writable))
         Path(folder.host).mkdir(parents=True, exist_ok=True)
-        target = Path(folder.host, file.name)
-        try:
-            os.link(file.host, target)
-        except OSError:
-            from shutil import copyfile  # noqa: PLC0415 rarely needed, and every module costs each fork
-
-            copyfile(file.host, target)
+        _show(file, Path(folder.host, file.name), link=file.writable or not folder.writable)
     return list(folders.values())
+
+
+def _show(file: StagedFile, target: Path, *, link: bool) -> None:
+    if link:
+        with suppress(OSError):
+            os.link(file.host, target)
+            return
+    from shutil import copyfile  # noqa: PLC0415 rarely needed, and every module costs each fork
+
+    copyfile(file.host, target)

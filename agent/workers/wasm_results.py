@@ -1,11 +1,12 @@
 """After the guest: its output folders are looked through and put on the disk."""
 
-import ctypes
 import os
 import stat
 from pathlib import Path
 
+from agent.workers.file_system import sync_file_system
 from wire.failures import Reason
+from wire.tree import shown
 
 _MANY = 32  # above this one sync of the file system costs less than one for each file
 
@@ -24,7 +25,7 @@ def settle(folders: list[str]) -> Reason | None:
                 elif not stat.S_ISDIR(mode) and not _harmless(Path(entry), root, mode):
                     return Reason(
                         "output-refused",
-                        f"the output holds {Path(entry).relative_to(root)}, which is no file and leads out of it",
+                        f"the output holds {shown(entry[len(folder) + 1 :])}, which is no file and leads out of it",
                         "write files and folders only",
                         retryable=False,
                     )
@@ -42,13 +43,7 @@ def _harmless(entry: Path, root: Path, mode: int) -> bool:
 
 def _sync(files: list[str]) -> None:
     if len(files) > _MANY:
-        descriptor = os.open(files[0], os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-        finally:
-            os.close(descriptor)
+        sync_file_system(files[0])
         return
     for file in files:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from agent.executors.base import Mount
 from tests.support.wasm_work import WasmBench, wasm_fixture  # noqa: F401
 from tests.support.wat import CREATE, READ, WRITE, Program
 from wire.resources import Resources
@@ -77,6 +79,20 @@ async def test_a_single_mounted_file_is_read_only_too(wasm: WasmBench):
     report = await wasm.run(Program().open(3, "table.csv", WRITE), inputs={"/data/table.csv": file})
     assert report.exit_code in REFUSED
     assert file.read_text() == "a,b\n"
+
+
+async def test_a_file_to_read_stays_so_beside_one_to_write(wasm: WasmBench):
+    files = [wasm.folder / name for name in ("own", "free")]
+    for file in files:
+        file.write_text("before")
+    program = Program().write(3, "free", "after!").write(3, "own", "after!")
+    for names in (("free", "own"), ("own", "free")):
+        mounts = [Mount(str(wasm.folder / name), f"/data/{name}", read_only=name == "own") for name in names]
+        work = wasm.work(program, f"e-{names[0]}")
+        work = msgspec.structs.replace(work, mounts=[*work.mounts, *mounts])
+        await wasm.executor.wait(await wasm.executor.start(work))
+        assert [file.read_text() for file in files] == ["before", "after!"]
+        files[1].write_text("before")
 
 
 async def test_without_inputs_and_outputs_there_is_no_file_system(wasm: WasmBench):
