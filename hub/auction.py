@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from hub.ranking import Ranked
+from hub.ranking import SPREAD, Ranked
 from hub.store.records import BidRecord, TenderRecord
 from wire.messages import Bid
 from wire.states import TenderState
@@ -67,16 +67,18 @@ def settle(
     *,
     names: Mapping[str, str],
     wins: Mapping[str, int],
+    placed: Mapping[str, int],
     closed: int,
     message: str = "",
     award: bool = True,
 ) -> Outcome:
     """Close the auction: best sum of the node's score and the hub's rank, then fewest wins, then chance.
 
-    `wins` names the nodes that may win; one that was rejected or deleted meanwhile is not among them. Without
-    `award` nobody wins, and the answers are kept.
+    `wins` names the nodes that may win; one that was rejected or deleted meanwhile is not among them. `placed`
+    counts what nodes got of the job while this auction was open: the ranking could not know of that, and slots
+    that are tendered side by side shall spread too. Without `award` nobody wins, and the answers are kept.
     """
-    entries = [_entry(auction, node_id, names) for node_id in auction.invited]
+    entries = [_spread(_entry(auction, node_id, names), placed.get(node_id, 0)) for node_id in auction.invited]
     chance = random.Random(auction.record.id)  # noqa: S311  a fair tie, not a secret; the id makes it repeatable
     order = sorted(
         (entry for entry in entries if award and entry.outcome == "bid" and entry.node_id in wins),
@@ -115,6 +117,14 @@ def summary(bids: Iterable[BidRecord]) -> str:
         word = bid.reasons[0].code if bid.outcome == "declined" and bid.reasons else bid.outcome
         counts[word] = counts.get(word, 0) + 1
     return ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _spread(entry: BidRecord, placed: int) -> BidRecord:
+    if not placed:
+        return entry
+    spread = float(entry.ranks.get("spread", 0)) + SPREAD * placed
+    ranks = entry.ranks | {"spread": f"{spread:g}"}
+    return msgspec.structs.replace(entry, rank=round(entry.rank + SPREAD * placed, 3), ranks=ranks)
 
 
 def _entry(auction: Auction, node_id: str, names: Mapping[str, str]) -> BidRecord:

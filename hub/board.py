@@ -4,6 +4,7 @@ SQLite is the truth; the board is read from it at start and follows each commit.
 """
 
 import bisect
+from collections import Counter
 from dataclasses import dataclass, field
 
 from hub.auction import Auction
@@ -23,6 +24,12 @@ class LiveJob:
     requested: Resources
     executions: dict[str, ExecutionRecord] = field(default_factory=dict)
     tenders: list[TenderRecord] = field(default_factory=list)
+    placing: Counter[str] = field(default_factory=Counter[str])
+    """Awards per node that are being committed."""
+
+    def placed_since(self, moment: int) -> Counter[str]:
+        """How many executions each node got since a moment."""
+        return self.placing + Counter(e.node_id for e in self.executions.values() if e.created >= moment)
 
     def keep_tender(self, record: TenderRecord) -> None:
         """Put a tender in, in place of its earlier state."""

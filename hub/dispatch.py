@@ -327,12 +327,18 @@ class Dispatcher:
             auction,
             names={node.id: node.name for node in invited},
             wins={node.id: node.wins for node in invited if node.membership is Membership.APPROVED},
+            placed=live.placed_since(auction.record.opened) if live else {},
             closed=clock.unix_ns(),
             message=message,
             award=award,
         )
-        execution = self._execution(live, auction, outcome.winner) if live and outcome.winner else None
-        return await self._award(live, outcome, execution)
+        if live is None or outcome.winner is None:
+            return await self._award(live, outcome, None)
+        live.placing[outcome.winner] += 1
+        try:
+            return await self._award(live, outcome, self._execution(live, auction, outcome.winner))
+        finally:
+            live.placing[outcome.winner] -= 1
 
     def _remember_declines(self, live: LiveJob, outcome: Outcome) -> None:
         until = clock.monotonic() + AVOID_SECONDS

@@ -21,6 +21,8 @@ BUSY = "busy"
 """Code of reasons that go away by themselves when work on the node ends."""
 AWAY = "away"
 """Code of the reason of a node that is not online."""
+SPREAD = -20.0
+"""Rank of a node for each execution of the job that it has already."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _room(question: Question, node: Node) -> float | Reason:
 
 
 def _spread(question: Question, node: Node) -> float | Reason:
-    return -20.0 * question.placed.get(node.id, 0) - 10.0 * node.failures
+    return SPREAD * question.placed.get(node.id, 0) - 10.0 * node.failures
 
 
 def _failed_here(question: Question, node: Node) -> float | Reason:
