@@ -9,6 +9,7 @@ from agent.addresses import AddressPolicy
 from agent.inputs.path_globs import AllowedPath
 from agent.limits import KINDS, limit
 from wire.failures import InvalidRequest
+from wire.params import ENGINES, PUBLISHERS, SOURCES, engine_kind, plugin_kind
 from wire.problems import Problems
 from wire.strict_read import nearest
 
@@ -19,20 +20,32 @@ LOCALITIES = ("anywhere", "local")
 ON_ERROR = ("decline", "accept")
 PROFILE_NAMES = ("lan", "default", "metered")
 MAX_LABELS = 32
+LABEL_BYTES = 3 * 1024
+"""Of all labels together; they travel in one document of 8 KiB with all else that the node can do."""
 MAX_HOOKS = 16
 _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _HOOK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}", re.ASCII)
 
 
 def check(config: "AgentConfig", problems: Problems) -> None:
     _one_of("bidding.locality", config.bidding.locality, LOCALITIES, problems)
     _one_of("link.profile", config.link.profile, PROFILE_NAMES, problems)
+    for name in config.engines.disabled:
+        _one_of("engines.disabled", engine_kind(name), (*ENGINES, "fake"), problems)
+    for name in config.inputs.disabled:
+        _one_of("inputs.disabled", plugin_kind(name), tuple(SOURCES), problems)
+    for name in config.publishers.disabled:
+        _one_of("publishers.disabled", plugin_kind(name), tuple(PUBLISHERS), problems)
     _check_numbers(config, problems)
     _check_limits(config, problems)
     _check_labels(config.labels, problems)
     _check_hooks(config.bidding.hooks, problems)
     if not config.data_dir.startswith("/"):
         problems.add("data_dir", config.data_dir, "data_dir must be an absolute path", "write it from / on")
+    if config.name and not _NAME.fullmatch(config.name):
+        hint = "up to 63 letters, digits and . _ -, a letter or digit first and last"
+        problems.add("name", config.name, f"{config.name[:64]!r} cannot be the name of a node", hint)
     if config.hub.join_token and config.hub.join_token_file:
         problems.add("hub", "", "hub.join_token and hub.join_token_file are both given", "keep the file")
     for entry in config.inputs.allow_listed_local_paths:
@@ -61,7 +74,7 @@ def _check_hosts(field: str, entries: Sequence[str], problems: Problems) -> None
 def _one_of(field: str, value: str, known: Sequence[str], problems: Problems) -> None:
     if value not in known:
         like = nearest(value, list(known))
-        problems.add(field, value, f"{field} is {value!r}", f"write {like or ' or '.join(known)}")
+        problems.add(field, value, f"{field} is {value[:64]!r}", f"write {like or ' or '.join(known)}")
 
 
 def _check_numbers(config: "AgentConfig", problems: Problems) -> None:
@@ -69,8 +82,8 @@ def _check_numbers(config: "AgentConfig", problems: Problems) -> None:
         ("bidding.max_executions", config.bidding.max_executions, 1, 10_000),
         ("bidding.bid_ttl", config.bidding.bid_ttl, 1, 3600),
         ("bidding.hold_ttl", config.bidding.hold_ttl, 1, 3600),
-        ("link.keep_alive", config.link.keep_alive or 30, 5, 65_535),
-        ("link.health_interval", config.link.health_interval or 30, 1, 900),
+        ("link.keep_alive", 30 if config.link.keep_alive is None else config.link.keep_alive, 5, 65_535),
+        ("link.health_interval", 30 if config.link.health_interval is None else config.link.health_interval, 1, 900),
     ]
     for field, value, low, high in bounds:
         if not low <= value <= high:
@@ -92,6 +105,9 @@ def _check_limits(config: "AgentConfig", problems: Problems) -> None:
 def _check_labels(labels: dict[str, str], problems: Problems) -> None:
     if len(labels) > MAX_LABELS:
         problems.add("labels", len(labels), f"there are {len(labels)} labels, at most {MAX_LABELS} are taken")
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in labels.items())
+    if size > LABEL_BYTES:
+        problems.add("labels", size, f"the labels have {size} bytes, at most {LABEL_BYTES} are taken", "shorten them")
     for key, value in labels.items():
         if not _LABEL_KEY.fullmatch(key) or key.startswith("favour_"):
             problems.add(f"labels.{key[:64]}", value, f"{key[:64]!r} cannot be a label", "use letters, digits, _ . / -")

@@ -43,12 +43,17 @@ class Tidying:
             work = [(self._root / execution.id, self.keep(execution) is not None) for execution in gone]
             task = asyncio.create_task(asyncio.to_thread(_free, work))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._freed)
+
+    def _freed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a folder is freed at the next start: %s", error)
 
     async def sweep(self, known: Collection[str]) -> None:
-        """At start: remove folders that belong to nothing any more."""
+        """At start: remove folders that belong to nothing any more, and what is beside results that are kept."""
         kept = {result.execution_id for result in await self._results.all()}
-        await asyncio.to_thread(_sweep, self._root, kept | set(known))
+        await asyncio.to_thread(_sweep, self._root, set(known), kept)
 
     async def prune(self) -> None:
         """Drop kept results that are past their time or over the bounds, those that would go first anyway."""
@@ -80,8 +85,12 @@ def _free(work: list[tuple[Path, bool]]) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def _sweep(root: Path, known: set[str]) -> None:
-    for entry in root.iterdir() if root.is_dir() else ():
-        if entry.name not in known:
+def _sweep(root: Path, known: set[str], kept: set[str]) -> None:
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    root.chmod(0o700)  # outputs below are open to whoever a container runs as
+    for entry in root.iterdir():
+        if entry.name in kept - known:
+            _free([(entry, True)])
+        elif entry.name not in known:
             log.info("removing %s: nothing here knows it", entry.name)
             shutil.rmtree(entry, ignore_errors=True)

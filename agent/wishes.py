@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from agent.store.ledger import Executions, Keep
 from agent.store.outbox import OutboxTable
 from agent.store.records import Execution
 from agent.voice import Voice
+from wire.backoff import Backoff
 from wire.failures import Reason, TenderError
 from wire.messages import Response, Want, WantItem
 from wire.states import Desired, ExecutionState
@@ -17,7 +19,8 @@ from wire.states import Desired, ExecutionState
 log = logging.getLogger(__name__)
 ASK_AFTER = 2.0
 """Seconds that the order of a wanted execution may be on its way before it is asked for."""
-ASK_MOST = 100
+ASK_MOST, ASK_MOST_APART = 100, 60.0
+"""Executions that are asked for at a time, and the most seconds between two times."""
 STOPPED = Reason("cancelled", "the hub stopped this execution", retryable=False)
 
 
@@ -94,6 +97,7 @@ class Wishes:
         self._coming = (0, 0)
         self._applied = (0, 0)
         self._asking: asyncio.TimerHandle | None = None
+        self._patience = _patience()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -139,13 +143,15 @@ class Wishes:
         if gone:
             await self._executions.forget(gone, self._keep)
         if asks and self._asking is None:
+            self._patience = _patience()
             self._asking = asyncio.get_running_loop().call_later(ASK_AFTER, self._ask)
         return gone
 
     def _ask(self) -> None:
-        self._asking = None
+        """Ask for what is missing, and again for what does not come: any message may be lost."""
         missing = [step.execution_id for step in plan(self._items, self._executions.known, 0) if isinstance(step, Ask)]
-        for execution_id in missing[:ASK_MOST]:
+        self._asking = asyncio.get_running_loop().call_later(self._patience.next(), self._ask) if missing else None
+        for execution_id in random.sample(missing, min(len(missing), ASK_MOST)):
             task = asyncio.create_task(self._ask_for(execution_id))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -165,3 +171,7 @@ class Wishes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _patience() -> Backoff:
+    return Backoff(first=2 * ASK_AFTER, most=ASK_MOST_APART, least=ASK_AFTER)

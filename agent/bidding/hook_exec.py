@@ -72,5 +72,6 @@ def _check_folder(hook: str, folder: Path, facts: os.stat_result) -> None:
     """Whoever can rename in a folder can put another file in its place, unless the folder is sticky."""
     if not stat.S_ISDIR(facts.st_mode):
         raise HookError(hook, "hook-not-startable", f"{folder} is not a folder")
-    if facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX:
-        raise HookError(hook, "hook-unsafe-file", f"{folder} can be changed by everybody", f"chmod o-w {folder}")
+    foreign = stat.S_IWOTH if facts.st_gid in {0, os.getegid()} else stat.S_IWOTH | stat.S_IWGRP
+    if facts.st_mode & foreign and not facts.st_mode & stat.S_ISVTX:
+        raise HookError(hook, "hook-unsafe-file", f"{folder} can be changed by others", f"chmod go-w {folder}")

@@ -121,10 +121,20 @@ async def test_a_wanted_execution_whose_order_was_lost_is_asked_for(bench: Agent
     async with bench.agent():
         await bench.hub.online()
         await bench.hub.want(("e-1", 1, Desired.RUN))
-        asked = await bench.hub.next(m.Response)
-        assert asked.args == {"execution_id": "e-1"}
+        for before in range(2):  # the answer may be lost as well
+            asked = await bench.hub.next(m.Response, before)
+            assert asked.args == {"execution_id": "e-1"}
         await bench.hub.award("e-1", "", fake_job())
         await bench.hub.status("e-1", E.COMPLETED)
+
+
+async def test_decisions_know_how_the_box_is(bench: AgentBench):
+    async with bench.agent() as parts:
+        await bench.hub.online()
+        await eventually(lambda: "disk" in parts.node_facts().health)
+        parts.health.verdicts = {"disk": "fail"}
+        declined = await bench.hub.invite("t-1", fake_job())
+        assert [reason.code for reason in declined.reasons] == ["no-disk"]
 
 
 async def test_mere_absence_from_the_wanted_set_never_ends_work(bench: AgentBench):

@@ -296,6 +296,15 @@ async def test_a_folder_in_which_others_may_rename_is_not_trusted(script, tmp_pa
     assert (await ask(hook)).bid
 
 
+@pytest.mark.parametrize(("group", "trusted"), [(0, True), (65534, False)])
+async def test_a_group_that_may_rename_in_the_folder_must_be_roots_or_ours(script, tmp_path, group, trusted):
+    hook = script("exit 0")
+    os.chown(tmp_path, 0, group)
+    tmp_path.chmod(0o775)
+    opinion = await ask(hook)
+    assert (opinion.bid, codes(opinion)) == (trusted, [] if trusted else ["hook-unsafe-file"])
+
+
 async def test_what_cannot_be_started_says_so(script, tmp_path):
     loop = tmp_path / "loop"
     loop.symlink_to(loop)

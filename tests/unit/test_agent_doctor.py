@@ -37,7 +37,20 @@ async def test_a_hook_that_others_may_change_is_a_failure(config, tmp_path):
     hook.chmod(0o777)
     hooked = read({"data_dir": config.data_dir, "bidding": {"hooks": [{"name": "mine", "exec": [str(hook)]}]}})
     found = {finding.name: finding for finding in await examine(hooked)}["hooks"]
-    assert (found.verdict, "writable by others" in found.message) == ("fail", True)
+    assert (found.verdict, "can be changed by others" in found.message) == ("fail", True)
+
+
+async def test_a_hook_that_others_may_swap_is_a_failure_too(config, tmp_path):
+    folder = tmp_path / "open"
+    folder.mkdir()
+    (folder / "hook").write_text("#!/bin/sh\n")
+    (folder / "hook").chmod(0o755)
+    hooks = [{"name": "mine", "exec": [str(folder / "hook")]}]
+    folder.chmod(0o777)
+    for verdict in ("fail", "pass"):
+        found = await examine(read({"data_dir": config.data_dir, "bidding": {"hooks": hooks}}))
+        assert {finding.name: finding.verdict for finding in found}["hooks"] == verdict
+        folder.chmod(0o755)
 
 
 async def test_a_damaged_identity_is_a_failure_with_its_file(config, tmp_path):

@@ -39,13 +39,20 @@ async def keep(store: Store, execution_id: str, until: int) -> None:
 
 async def test_at_start_only_folders_of_known_executions_and_kept_results_stay(store, root):
     await keep(store, "e-kept", 2**62)
+    for name in ("e-live", "e-kept"):
+        (root / name / "inputs").mkdir()
     await Tidying(root, store.results).sweep({"e-live": None})
     assert {path.name for path in root.iterdir()} == {"e-live", "e-kept"}
     assert (root / "e-kept" / "results" / "stdout").read_text() == "said"
+    assert (root / "e-live" / "inputs").exists()
+    assert not (root / "e-kept" / "inputs").exists()
 
 
-async def test_a_start_without_any_folder_is_no_problem(store, tmp_path):
-    await Tidying(tmp_path / "nothing", store.results).sweep([])
+async def test_the_folder_of_executions_is_for_nobody_else(store, tmp_path):
+    for _ in range(2):
+        await Tidying(tmp_path / "nothing", store.results).sweep([])
+        assert (tmp_path / "nothing").stat().st_mode & 0o777 == 0o700
+        (tmp_path / "nothing").chmod(0o755)
 
 
 async def test_a_kept_result_goes_when_its_time_is_over(store, root):
