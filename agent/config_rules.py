@@ -31,21 +31,13 @@ _HOOK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}", re.ASCII)
 def check(config: "AgentConfig", problems: Problems) -> None:
     _one_of("bidding.locality", config.bidding.locality, LOCALITIES, problems)
     _one_of("link.profile", config.link.profile, PROFILE_NAMES, problems)
-    for name in config.engines.disabled:
-        _one_of("engines.disabled", engine_kind(name), (*ENGINES, "fake"), problems)
-    for name in config.inputs.disabled:
-        _one_of("inputs.disabled", plugin_kind(name), tuple(SOURCES), problems)
-    for name in config.publishers.disabled:
-        _one_of("publishers.disabled", plugin_kind(name), tuple(PUBLISHERS), problems)
+    _check_names(config, problems)
     _check_numbers(config, problems)
     _check_limits(config, problems)
     _check_labels(config.labels, problems)
     _check_hooks(config.bidding.hooks, problems)
     if not config.data_dir.startswith("/"):
         problems.add("data_dir", config.data_dir, "data_dir must be an absolute path", "write it from / on")
-    if config.name and not _NAME.fullmatch(config.name):
-        hint = "up to 63 letters, digits and . _ -, a letter or digit first and last"
-        problems.add("name", config.name, f"{config.name[:64]!r} cannot be the name of a node", hint)
     if config.hub.join_token and config.hub.join_token_file:
         problems.add("hub", "", "hub.join_token and hub.join_token_file are both given", "keep the file")
     for entry in config.inputs.allow_listed_local_paths:
@@ -61,6 +53,18 @@ def check(config: "AgentConfig", problems: Problems) -> None:
     for glob in config.env.allow:
         if not re.fullmatch(r"[A-Za-z0-9_*?]+", glob, re.ASCII):
             problems.add("env.allow", glob, f"env.allow: {glob!r} is not a name with * and ?", "write it as AWS_*")
+
+
+def _check_names(config: "AgentConfig", problems: Problems) -> None:
+    if config.name and not _NAME.fullmatch(config.name):
+        hint = "up to 63 letters, digits and . _ -, a letter or digit first and last"
+        problems.add("name", config.name, f"{config.name[:64]!r} cannot be the name of a node", hint)
+    for name in config.engines.disabled:
+        _one_of("engines.disabled", engine_kind(name), (*ENGINES, "fake"), problems)
+    for name in config.inputs.disabled:
+        _one_of("inputs.disabled", plugin_kind(name), tuple(SOURCES), problems)
+    for name in config.publishers.disabled:
+        _one_of("publishers.disabled", plugin_kind(name), tuple(PUBLISHERS), problems)
 
 
 def _check_hosts(field: str, entries: Sequence[str], problems: Problems) -> None:
