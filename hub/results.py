@@ -36,8 +36,9 @@ _HERE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
 class Results:
     """Verified copies of results on the hub, one archive per execution."""
 
-    def __init__(self, folder: Path, fetches: Fetches, registry: Registry, *, kept: int = KEPT) -> None:
-        self._folder, self._fetches, self._registry, self._kept = folder, fetches, registry, kept
+    def __init__(self, folder: Path, fetches: Fetches, registry: Registry) -> None:
+        self._folder, self._fetches, self._registry = folder, fetches, registry
+        self.kept = KEPT
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in folder.glob(".*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -123,7 +124,7 @@ class Results:
                 found.append((facts.st_mtime, facts.st_size, path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
-            if total <= self._kept:
+            if total <= self.kept:
                 return
             if path != newest:
                 path.unlink(missing_ok=True)

@@ -1,13 +1,13 @@
 """The ASGI application: all routes, the error handlers, and headers that every answer carries."""
 
 import secrets
-from typing import Any
 
-from litestar import Litestar, Response
+from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import StoplightRenderPlugin
+from litestar.types import Message, Scope
 
 from hub.api import errors
 from hub.api.bodies import BODY_MOST, WITHIN, check_sender
@@ -16,6 +16,8 @@ from hub.api.nodes import agent_routes, nodes_router
 from hub.config import VERSION
 from hub.parts import Hub
 from wire.failures import TenderError
+
+_ALWAYS = [(b"x-bacalhau-git-version", b"v1.9.3"), (b"vary", b"Origin"), (b"x-content-type-options", b"nosniff")]
 
 
 def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
@@ -29,7 +31,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             HTTPException: errors.http_error,
             Exception: errors.unexpected,
         },
-        after_request=_headers,
+        before_send=[_headers],
         request_max_body_size=BODY_MOST + 1024,
         openapi_config=OpenAPIConfig(
             title="Tender hub",
@@ -42,8 +44,9 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
     )
 
 
-async def _headers(response: Response[Any]) -> Response[Any]:
-    response.headers["X-Bacalhau-Git-Version"] = "v1.9.3"
-    response.headers["X-Request-Id"] = secrets.token_hex(16)
-    response.headers["Vary"] = "Origin"
-    return response
+async def _headers(message: Message, scope: Scope) -> None:
+    """On every answer, also on one for a path that there is not."""
+    del scope
+    if message["type"] == "http.response.start":
+        request_id = secrets.token_hex(16).encode()
+        message["headers"] = [*message["headers"], *_ALWAYS, (b"x-request-id", request_id)]

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from hub.store import rows
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
@@ -353,4 +355,4 @@ def job_by_id(connection: Connection, job_id: str, version: int | None = None) -
     ).fetchone()
     if older is None:
         raise NotFound(f"job {job_id} has no version {version}", hint=f"its versions are 1 to {record.version}")
-    return rows.job(older)
+    return msgspec.structs.replace(rows.job(older), version=version)
