@@ -96,7 +96,8 @@ def _engine(question: Question, node: Node) -> float | Reason:
 
 def _publisher(question: Question, node: Node) -> float | Reason:
     wanted = question.job.task.publisher.type.lower()
-    if not wanted or wanted == "noop" or (node.caps and wanted in node.caps.publishers):
+    known = [name.lower() for name in node.caps.publishers] if node.caps else []
+    if not wanted or wanted == "noop" or wanted in known:
         return 10.0
     return Reason("publisher", f"has no publisher {wanted}", "", retryable=False)
 
