@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
+
 from agent.addresses import AddressPolicy
 from agent.inputs.path_globs import AllowedPath
 from agent.limits import KINDS, limit
@@ -20,8 +22,8 @@ LOCALITIES = ("anywhere", "local")
 ON_ERROR = ("decline", "accept")
 PROFILE_NAMES = ("lan", "default", "metered")
 MAX_LABELS = 32
-LABEL_BYTES = 3 * 1024
-"""Of all labels together; they travel in one document of 8 KiB with all else that the node can do."""
+LABEL_BYTES = 4352
+"""Of all labels together, as JSON; they travel in one document of 8 KiB with all else that the node can do."""
 MAX_HOOKS = 16
 _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -109,7 +111,7 @@ def _check_limits(config: "AgentConfig", problems: Problems) -> None:
 def _check_labels(labels: dict[str, str], problems: Problems) -> None:
     if len(labels) > MAX_LABELS:
         problems.add("labels", len(labels), f"there are {len(labels)} labels, at most {MAX_LABELS} are taken")
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in labels.items())
+    size = len(msgspec.json.encode(labels))
     if size > LABEL_BYTES:
         problems.add("labels", size, f"the labels have {size} bytes, at most {LABEL_BYTES} are taken", "shorten them")
     for key, value in labels.items():

@@ -1,10 +1,10 @@
 """What the node says of itself: that it is here, what it can do, and which executions it holds."""
 
-import hashlib
 from collections.abc import Callable
 
 import msgspec
 
+from agent.capabilities.probe import fingerprint
 from agent.store.ledger import Executions
 from agent.store.store import Numbers
 from agent.voice import Voice
@@ -56,7 +56,7 @@ class Presence:
         Raises TenderError when the link goes down meanwhile.
         """
         capabilities = msgspec.structs.replace(self._capabilities(), ep=self._voice.ep)
-        name = _hash(capabilities)
+        name = fingerprint(capabilities)
         if everything or name != self._said_caps:
             await self._voice.say(capabilities)
             self._said_caps = name
@@ -82,9 +82,3 @@ class Presence:
             part = items[page * HELD_PAGE : (page + 1) * HELD_PAGE]
             held = Held(ep=self._voice.ep, want=self._want_version(), items=part, page=page, pages=pages)
             await self._voice.say(held)
-
-
-def _hash(capabilities: Capabilities) -> str:
-    """A short name of what a node can do, whatever its epoch."""
-    body = msgspec.json.encode(msgspec.structs.replace(capabilities, ep=0))
-    return hashlib.sha256(body).hexdigest()[:16]

@@ -8,7 +8,6 @@ structs travel and are stored as they are (`msgspec.json`), so durations are sec
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct, field
 
 JOB_TYPES = ("batch", "service", "ops", "daemon")
@@ -192,8 +191,3 @@ class Job(Struct, frozen=True, rename="pascal"):
 def disconnect_for(job_type: str) -> Disconnect:
     """The default for a type: batch is replaced after an hour, the others wait for their node."""
     return Disconnect() if job_type == "batch" else Disconnect(lost_after=None, replace=False)
-
-
-def wire_names(struct: type[Struct]) -> list[str]:
-    """The field names of a struct as they are spelled on the wire."""
-    return [info.encode_name for info in msgspec.structs.fields(struct)]

@@ -59,10 +59,6 @@ class Outbox:
             self._acked[lane] = max(self._acked[lane], number)
             self._sent[lane] = max(self._sent[lane], self._acked[lane])
 
-    def pending_since(self, lane: str) -> bool:
-        """Whether rows of the lane are on their way without an acknowledgement."""
-        return self._sent[lane] > self._acked[lane]
-
     async def run(self, connected: asyncio.Event) -> None:
         """Drain for ever; returns only by cancellation. Waits for `connected` before sending."""
         while True:

@@ -101,9 +101,3 @@ def fingerprint(capabilities: Capabilities) -> str:
     """A short hash of everything but the epoch; goes into `state` so that the hub sees whether it is up to date."""
     body = msgspec.json.encode(msgspec.structs.replace(capabilities, ep=0), order="sorted")
     return hashlib.sha256(body).hexdigest()[:16]
-
-
-def changed(before: Capabilities | None, after: Capabilities) -> list[str]:
-    """The names of the fields that differ; empty means that nothing needs to be said."""
-    names = [one for one in after.__struct_fields__ if one != "ep"]
-    return [one for one in names if before is None or getattr(before, one) != getattr(after, one)]

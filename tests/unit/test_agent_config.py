@@ -149,7 +149,7 @@ def test_two_hooks_of_one_name_are_refused():
         {"labels": {"a b": "1"}},
         {"labels": {"a": "x" * 64}},
         {"labels": {f"l{n}": "" for n in range(33)}},
-        {"labels": {f"l{n}": "ü" * 63 for n in range(32)}},
+        {"labels": {f"l{n}": "漢" * 63 for n in range(32)}},
         {"name": "a name"},
         {"name": "x" * 64},
         {"labels": {"favour_x": "1"}},
