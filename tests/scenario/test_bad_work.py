@@ -87,7 +87,7 @@ ENDLESS = {
     "sleeps": wasm(Program().sleep(3600)),
     "prints": wasm(flood()),
     "ignores TERM": container("trap '' TERM; while :; do sleep 0.2; done"),
-    "forks on": container("f() { f & f & }; trap '' TERM; f 2> /dev/null; while :; do sleep 0.2; done"),
+    "forks on": container("f() { while :; do f & done; }; trap '' TERM; f 2> /dev/null & exec sleep 3600"),
 }
 
 
