@@ -14,7 +14,8 @@ from agent.wishes import STOPPED
 from wire import clock
 from wire.failures import ExecutionFailed, Reason
 from wire.params import engine_kind
-from wire.states import Desired
+from wire.resources import Resources
+from wire.states import Desired, ExecutionState
 
 log = logging.getLogger(__name__)
 _UNKNOWN = Reason("cancelled", "nothing on this node knows this work", retryable=False)
@@ -73,6 +74,12 @@ def plan(executions: Iterable[Execution], found: Mapping[str, Handle]) -> list[S
     return steps + [EndOrphan(handle) for name, handle in found.items() if name not in rows]
 
 
+def _used(execution: Execution) -> Resources:
+    """What it holds: while it publishes, no more than its result."""
+    used = execution.requested
+    return Resources(disk=used.disk) if execution.state is ExecutionState.PUBLISHING else used
+
+
 class Recovery:
     """Looks and acts."""
 
@@ -82,7 +89,7 @@ class Recovery:
     def restore_ledger(self) -> None:
         """What lives holds its resources; open bids get their whole time again."""
         now = clock.monotonic()
-        live = {execution.id: execution.requested for execution in self._known() if execution.live}
+        live = {execution.id: _used(execution) for execution in self._known() if execution.live}
         holds = [Hold(hold.tender_id, hold.requested, now + hold.ttl) for hold in self._store.holds.known.values()]
         self._ledger.restore(live, holds, now)
 

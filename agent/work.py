@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from agent.bidding.capacity import with_fallback
 from agent.executors.base import Mount, Output, Port, Work
 from agent.store.records import Execution
+from wire.quantities import resources
 
 RESULTS, INPUTS = "results", "inputs"
 
@@ -29,7 +31,8 @@ def work_of(
         engine=task.engine.type,
         params=task.engine.params,
         env=env | system_env(execution, node_id, ports),
-        resources=execution.requested,
+        # What the job asks for: room for its inputs is reserved too, but is no limit of its own.
+        resources=with_fallback(resources(task.resources)),
         network=network,
         domains=task.network.domains,
         ports=ports,

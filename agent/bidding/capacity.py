@@ -118,6 +118,12 @@ class Ledger:
         self._allocations[execution_id] = resources
         return Outcome.ALLOCATED
 
+    def keep_disk(self, execution_id: str) -> None:
+        """The work has ended and its result is still here: only the disk is in use."""
+        used = self._allocations.get(execution_id)
+        if used is not None:
+            self._allocations[execution_id] = Resources(disk=used.disk)
+
     def free_allocation(self, execution_id: str) -> bool:
         """The execution has ended. False if it had nothing, which is ordinary."""
         return self._allocations.pop(execution_id, None) is not None

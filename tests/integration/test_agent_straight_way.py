@@ -128,6 +128,18 @@ async def test_a_wanted_execution_whose_order_was_lost_is_asked_for(bench: Agent
         await bench.hub.status("e-1", E.COMPLETED)
 
 
+async def test_room_that_is_reserved_for_inputs_does_not_limit_the_work(bench: AgentBench):
+    module = Program().print("x" * 100, times=100).wasm()
+    assert len(module) < 10_000
+    name = hashlib.sha256(module).hexdigest()
+    bench.hub.blobs[name] = module
+    async with bench.agent():
+        await bench.hub.online()
+        await bench.hub.auction("e-1", wasm_job(f"blob:sha256:{name};size={len(module)};type=application/wasm"))
+        await bench.hub.status("e-1", E.COMPLETED)
+        assert (bench.data / "executions/e-1/results/stdout").stat().st_size == 10_000
+
+
 async def test_decisions_know_how_the_box_is(bench: AgentBench):
     async with bench.agent() as parts:
         await bench.hub.online()

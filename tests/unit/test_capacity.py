@@ -198,3 +198,12 @@ def test_limits_are_percentages_or_amounts_and_a_job_never_gets_more_than_all():
 def test_a_limit_that_is_no_amount_is_refused(text):
     with pytest.raises(InvalidRequest):
         resolve(Limits(total_cpu=text), DETECTED)
+
+
+def test_work_that_has_ended_holds_only_its_disk():
+    ledger = Ledger(CAPACITY)
+    ledger.allocate("e-1", Resources(cpu=1, memory=GB, disk=GB, gpu=1), 0.0)
+    ledger.keep_disk("e-1")
+    ledger.keep_disk("e-2")
+    assert ledger.allocations == {"e-1": Resources(disk=GB)}
+    assert ledger.free == TOTAL - Resources(disk=GB)
