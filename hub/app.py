@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.enrolment import Enrolment, HubFacts
 from hub.fetches import Fetches
+from hub.housekeeping import Housekeeping
 from hub.inbox import Inbox
 from hub.membership import Members
 from hub.mosquitto import BrokerSettings
@@ -33,7 +35,7 @@ from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
 from wire.database import Connection, Database
-from wire.failures import InvalidRequest
+from wire.failures import Conflict, InvalidRequest
 from wire.link import Link, Options, mutual_tls
 from wire.migration import migrate
 from wire.quantities import resources
@@ -52,15 +54,25 @@ async def serve(config: HubConfig) -> None:
     _check_listening(config)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     (config.data_dir / READY_FILE).unlink(missing_ok=True)
-    path = config.data_dir / "hub.db"
-    migrate(path, schema.SCHEMA, schema.VERSION)
-    database = Database(path)
-    database.open()
+    database = _open_database(config.data_dir / "hub.db")
     try:
         async with contextlib.AsyncExitStack() as stack:
             await _serve(config, database, stack)
     finally:
         database.close()
+
+
+def _open_database(path: Path) -> Database:
+    database = Database(path)
+    try:
+        migrate(path, schema.SCHEMA, schema.VERSION)
+        database.open()
+    except OSError:
+        raise
+    except Exception as error:
+        hint = "restore it from your backup; a hub with an empty database knows neither nodes nor jobs"
+        raise Conflict(f"the database {path} cannot be used: {error}", hint=hint) from error
+    return database
 
 
 def _check_listening(config: HubConfig) -> None:
@@ -74,9 +86,11 @@ def _check_listening(config: HubConfig) -> None:
 async def _serve(config: HubConfig, database: Database, stack: contextlib.AsyncExitStack) -> None:
     pki = Pki(config.data_dir / "pki")
     topics = Topics(config.root)
-    brokers, tls = await _broker(config, pki, topics, stack)
-    credentials = None if config.loopback else pki.server("api", [config.api_host, *config.advertise])
-    server = ApiServer(config, credentials)
+    brokers, tls, renewals = await _broker(config, pki, topics, stack)
+    names = [config.api_host, *config.advertise]
+    server = ApiServer(config, None if config.loopback else pki.server("api", names))
+    if not config.loopback:
+        renewals.append(lambda: server.show(pki.server("api", names)))
     url = config.public_url or server.url
     hub = await build(config, database, pki, topics, brokers, url)
     link = Link(
@@ -92,16 +106,16 @@ async def _serve(config: HubConfig, database: Database, stack: contextlib.AsyncE
         hub.inbox,
     )
     hub.courier.link = link
-    await _run(hub, link, server)
+    await _run(hub, link, server, Housekeeping(database, renewals))
 
 
 async def _broker(
     config: HubConfig, pki: Pki, topics: Topics, stack: contextlib.AsyncExitStack
-) -> tuple[list[str], ssl.SSLContext]:
-    """Addresses of the broker and the TLS settings to reach it."""
+) -> tuple[list[str], ssl.SSLContext, list[Callable[[], None]]]:
+    """Addresses of the broker, the TLS settings to reach it, and what renews the certificates of both."""
     if not config.managed:
         tls = mutual_tls(config.broker_ca, config.broker_cert, config.broker_key)
-        return config.brokers, tls
+        return config.brokers, tls, [lambda: tls.load_cert_chain(config.broker_cert, config.broker_key)]
     settings = BrokerSettings(
         folder=config.data_dir / "broker",
         bind=config.broker_host,
@@ -113,8 +127,13 @@ async def _broker(
     broker = await stack.enter_async_context(ManagedBroker(settings, pki))
     credentials = pki.client("hub", config.hub_id)
     tls = mutual_tls(str(pki.ca_path), str(credentials.certificate), str(credentials.key))
+
+    def renew() -> None:
+        due = pki.client("hub", config.hub_id)
+        tls.load_cert_chain(due.certificate, due.key)
+
     hosts = config.advertise or ["127.0.0.1" if config.broker_host == "0.0.0.0" else config.broker_host]  # noqa: S104
-    return [f"{host}:{broker.port}" for host in hosts], tls
+    return [f"{host}:{broker.port}" for host in hosts], tls, [broker.reload, renew]
 
 
 def _host_port(text: str) -> tuple[str, int]:
@@ -194,7 +213,7 @@ async def _restore(database: Database, registry: Registry, board: Board) -> None
                 node.used += execution.requested
 
 
-async def _run(hub: Hub, link: Link, server: ApiServer) -> None:
+async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeeping) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -203,6 +222,7 @@ async def _run(hub: Hub, link: Link, server: ApiServer) -> None:
         asyncio.create_task(link.run(), name="link"),
         asyncio.create_task(server.serve(make_api(hub)), name="api"),
         asyncio.create_task(_tick(hub), name="tick"),
+        asyncio.create_task(housekeeping.run(), name="housekeeping"),
         asyncio.create_task(hub.inbox.replaced.wait(), name="replaced"),
     ]
     stop = asyncio.create_task(stopping.wait(), name="stop")

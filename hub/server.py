@@ -45,6 +45,11 @@ class ApiServer:
             await self._server.main_loop()
             await self._server.shutdown(sockets=[self._socket])
 
+    def show(self, credentials: Credentials) -> None:
+        """Show this certificate to everybody who connects from now on."""
+        if self._config.loaded and self._config.ssl is not None:
+            self._config.ssl.load_cert_chain(credentials.certificate, credentials.key)
+
     def stop(self) -> None:
         """Answer what is open, then end."""
         if self._server is not None:

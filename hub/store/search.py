@@ -116,3 +116,8 @@ def keep_idempotent(connection: Connection, token: str, body: str, job_id: str, 
     connection.execute(
         "INSERT INTO idempotency (token, body, job_id, created) VALUES (?, ?, ?, ?)", (token, body, job_id, now)
     )
+
+
+def forget_tokens(connection: Connection, before: int) -> None:
+    """Drop tokens that were used before that time, in unix nanoseconds: nobody repeats a request for so long."""
+    connection.execute("DELETE FROM idempotency WHERE created < ?", (before,))
