@@ -68,8 +68,7 @@ class Inbox:
             try:
                 address, message = self._opener.open(packet)
             except Refused as refused:
-                self.counters[refused.word] += 1
-                log.warning("refused a document on %s: %s", packet.topic[:128], refused)
+                self._refused(packet, refused)
                 continue
             if message.ep > self._numbers.get(HUB_EP) and not isinstance(message, NodeStatus):
                 await self._numbers.raise_to(HUB_EP, message.ep)
@@ -83,6 +82,13 @@ class Inbox:
             if work is not None:
                 pending.append(work)
         await _all(pending)
+
+    def _refused(self, packet: Packet, refused: Refused) -> None:
+        """Each is counted; said are the first, the tenth, the hundredth …, because nobody bounds how many come."""
+        self.counters[refused.word] += 1
+        count = str(self.counters[refused.word])
+        if not count[1:].strip("0"):
+            log.warning("refused a document (%s of %s) on %s: %s", count, refused.word, packet.topic[:128], refused)
 
     def _dispatch(self, address: Address, message: Message, packet: Packet) -> Awaitable[None] | None:
         """Do what needs no commit now; return what does."""

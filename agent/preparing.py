@@ -1,5 +1,6 @@
 """What comes before the start: blobs, inputs, ports and environment, until a piece of work is complete."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import Sequence
@@ -78,7 +79,9 @@ class Preparation:
             sha256 = source.wanted_blob(wanted.source.params)
             if sha256 is not None:
                 await self._blobs.bring(sha256)
-        _emptied(into)
+        if _is_there(into):
+            await asyncio.to_thread(_remove, into)
+        _make(into)
         fetched = await source.fetch(wanted.source.params, into)
         return Mount(fetched.path, wanted.target, fetched.read_only)
 
@@ -92,11 +95,20 @@ class Preparation:
         return Mount(str(path.resolve()), secret.target)
 
 
-def _emptied(folder: Path) -> None:
-    """An empty folder, whatever a crash has left there."""
+def _is_there(folder: Path) -> bool:
+    """Whether a crash has left something; it may be a lot."""
+    return folder.exists()
+
+
+def _remove(folder: Path) -> None:
     try:
-        if folder.exists():
-            shutil.rmtree(folder)
+        shutil.rmtree(folder)
+    except OSError as fault:
+        raise disk_failure("removing an input that was not whole", fault) from fault
+
+
+def _make(folder: Path) -> None:
+    try:
         folder.mkdir(parents=True)
     except OSError as fault:
         raise disk_failure("making room for an input", fault) from fault

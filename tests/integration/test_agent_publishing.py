@@ -30,7 +30,7 @@ async def test_a_result_that_waits_for_its_store_holds_no_processor(bench: Agent
         await bench.hub.status("e-1", E.PUBLISHING)
         assert parts.ledger.allocations == {"e-1": Resources()}
     async with bench.agent(publishers=settings(tmp_path)) as parts:
-        await eventually(lambda: parts.link.connected.is_set())
+        await eventually(parts.link.connected.is_set)
         assert parts.ledger.allocations == {"e-1": Resources()}
         await bench.hub.want(("e-1", 2, Desired.STOP))
         await bench.hub.status("e-1", E.CANCELLED)

@@ -32,6 +32,20 @@ async def test_an_order_by_another_key_is_not_executed(bench: AgentBench):
         assert not (parts.root / "e-1").exists()
 
 
+async def test_a_flood_of_forgeries_is_counted_and_fills_no_log(bench: AgentBench, caplog: pytest.LogCaptureFixture):
+    async with bench.agent() as parts:
+        await bench.hub.online()
+        for number in range(12):
+            await bench.hub.put(Channel.SPEC, f"e-{number}", b"\x01" * 200)
+        await settled(bench)
+        assert parts.counters["forged"] == 12
+    said = [record.getMessage() for record in caplog.records if "refused a document" in record.getMessage()]
+    assert [line.partition(")")[0] for line in said] == [
+        "refused a document (1 of forged",
+        "refused a document (10 of forged",
+    ]
+
+
 async def test_an_order_with_one_bit_changed_is_not_executed(bench: AgentBench):
     async with bench.agent() as parts:
         await bench.hub.online()
