@@ -87,7 +87,7 @@ class Inbox:
         """Each is counted; said are the first, the tenth, the hundredth …, because nobody bounds how many come."""
         self.counters[refused.word] += 1
         count = str(self.counters[refused.word])
-        if not count[1:].strip("0"):
+        if count.rstrip("0") == "1":
             log.warning("refused a document (%s of %s) on %s: %s", count, refused.word, packet.topic[:128], refused)
 
     def _dispatch(self, address: Address, message: Message, packet: Packet) -> Awaitable[None] | None:
