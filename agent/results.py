@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,7 +103,10 @@ def _seal(results: Path, exit_code: int) -> manifest.Manifest:
     except ExecutionFailed:
         log.warning("%s: the manifest does not fit the files any more; making it anew", results)
     try:
-        (results / "exitCode").write_text(str(exit_code))
+        with (results / "exitCode").open("w") as file:
+            file.write(str(exit_code))
+            file.flush()
+            os.fsync(file.fileno())  # the manifest that speaks of it is durable too
         return manifest.seal(results)
     except OSError as fault:
         raise disk_failure("storing the manifest", fault) from fault

@@ -18,7 +18,7 @@ BATCH_BYTES = 30 * 1024
 """Bytes of row bodies in one message; leaves room for the envelope below the 32 KiB cap."""
 BATCH_ROWS = 200
 RESEND_AFTER = 30.0
-"""Seconds after which unacknowledged rows are sent again over a link that stayed up."""
+"""Seconds without a new acknowledgement after which rows are sent again over a link that stayed up."""
 
 
 class OutboxRows(Protocol):
@@ -32,11 +32,18 @@ class OutboxRows(Protocol):
 class Outbox:
     """Sends the rows of some lanes, most important first, whenever `wake` was called and the link is up."""
 
-    def __init__(self, rows: OutboxRows, send: Callable[[str, list[Row]], Awaitable[None]], lanes: list[str]) -> None:
-        self._rows, self._send, self._lanes = rows, send, lanes
+    def __init__(
+        self,
+        rows: OutboxRows,
+        send: Callable[[str, list[Row]], Awaitable[None]],
+        lanes: list[str],
+        *,
+        resend_after: float = RESEND_AFTER,
+    ) -> None:
+        self._rows, self._send, self._lanes, self._resend_after = rows, send, lanes, resend_after
         self._sent = dict.fromkeys(lanes, 0)
         self._acked = dict.fromkeys(lanes, 0)
-        self._sent_at = dict.fromkeys(lanes, 0.0)
+        self._waiting_since = dict.fromkeys(lanes, 0.0)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -56,7 +63,8 @@ class Outbox:
             if rewind and number < self._acked[lane]:
                 self._acked[lane] = self._sent[lane] = number
                 self._wake.set()
-            self._acked[lane] = max(self._acked[lane], number)
+            if number > self._acked[lane]:
+                self._acked[lane], self._waiting_since[lane] = number, clock.monotonic()
             self._sent[lane] = max(self._sent[lane], self._acked[lane])
 
     async def run(self, connected: asyncio.Event) -> None:
@@ -71,7 +79,7 @@ class Outbox:
                 await self._pause(1.0)
                 continue
             if not progressed:
-                await self._pause(RESEND_AFTER)
+                await self._pause(self._resend_after)
                 self._resend_stale()
 
     async def _round(self) -> bool:
@@ -79,9 +87,10 @@ class Outbox:
         for lane in self._lanes:
             rows = await self._rows.pending(lane, self._sent[lane], rows=BATCH_ROWS, size=BATCH_BYTES)
             if rows:
+                if self._sent[lane] == self._acked[lane]:
+                    self._waiting_since[lane] = clock.monotonic()
                 await self._send(lane, rows)
                 self._sent[lane] = max(self._sent[lane], rows[-1].o)
-                self._sent_at[lane] = clock.monotonic()
                 return True
         return False
 
@@ -93,8 +102,9 @@ class Outbox:
             return
 
     def _resend_stale(self) -> None:
+        """Counted from the last acknowledgement and not from what was sent last: behind a gap none ever comes."""
         now = clock.monotonic()
         for lane in self._lanes:
-            if self._sent[lane] > self._acked[lane] and now - self._sent_at[lane] >= RESEND_AFTER:
+            if self._sent[lane] > self._acked[lane] and now - self._waiting_since[lane] >= self._resend_after:
                 self._sent[lane] = self._acked[lane]
                 self._wake.set()

@@ -146,3 +146,23 @@ async def test_a_failed_send_is_tried_again(parts):
     outbox.wake()
     await wire.reach(1)
     assert wire.sent == [("status", [1])]
+
+
+async def test_a_gap_is_closed_though_new_rows_keep_coming(parts):
+    lanes, wire, _, connected = parts
+    outbox = Outbox(lanes, wire.send, ["status", "event"], resend_after=0.2)
+    task = asyncio.create_task(outbox.run(connected))
+    connected.set()
+    lanes.add("status", 2)
+    outbox.wake()
+    await wire.reach(1)
+    outbox.acked({"status": 1})
+    async with asyncio.timeout(30):
+        while not any(numbers[0] == 2 for _, numbers in wire.sent):
+            lanes.add("status")
+            outbox.wake()
+            await wire.reach(len(wire.sent) + 1)
+            outbox.acked({"status": 1}, rewind=True)
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
