@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from hub.api.routes import make_api
+from hub.auctioneer import Auctioneer
 from hub.blobs import Blobs
 from hub.board import KEPT_TENDERS, Board, LiveJob
 from hub.broker import ManagedBroker
@@ -24,6 +25,7 @@ from hub.housekeeping import Housekeeping
 from hub.inbox import Inbox
 from hub.membership import Members
 from hub.mosquitto import BrokerSettings
+from hub.orders import Orders
 from hub.parts import Hub
 from hub.pki import Pki
 from hub.registry import Registry
@@ -148,7 +150,13 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     board = Board()
     courier = Courier(topics=topics, signer=signer, hub_id=config.hub_id)
     blobs = Blobs(config.data_dir / "blobs")
-    dispatcher = Dispatcher(database=database, registry=registry, board=board, courier=courier, blobs=blobs)
+    orders = Orders(database=database, board=board, courier=courier, blobs=blobs)
+    auctioneer = Auctioneer(
+        database=database, registry=registry, board=board, courier=courier, blobs=blobs, orders=orders
+    )
+    dispatcher = Dispatcher(
+        database=database, registry=registry, board=board, courier=courier, auctioneer=auctioneer, orders=orders
+    )
     tracker = Tracker(database=database, board=board, dispatcher=dispatcher, courier=courier)
     fetches = Fetches(courier, lambda: database.write(lambda connection: fleet.next_number(connection, "command")))
     inbox = Inbox(
@@ -160,6 +168,8 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         board=board,
         courier=courier,
         dispatcher=dispatcher,
+        auctioneer=auctioneer,
+        orders=orders,
         tracker=tracker,
         blobs=blobs,
         fetches=fetches,
@@ -176,6 +186,7 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         board=board,
         courier=courier,
         dispatcher=dispatcher,
+        orders=orders,
         tracker=tracker,
         inbox=inbox,
         submissions=Submissions(database=database, board=board, registry=registry, dispatcher=dispatcher, blobs=blobs),

@@ -9,6 +9,7 @@ import msgspec
 from hub.ranking import SPREAD, Ranked
 from hub.store.records import BidRecord, TenderRecord
 from wire.messages import Bid
+from wire.resources import Resources
 from wire.states import TenderState
 
 LAN_WINDOW = 2.0
@@ -27,6 +28,8 @@ class Auction:
     opened: float
     """Monotonic seconds."""
     window: float
+    requested: Resources
+    """What each invited node has set aside for it on the hub's paper."""
     min_bids: int | None = None
     answers: dict[str, tuple[Bid, float]] = field(default_factory=dict)
 

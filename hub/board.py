@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 
 from hub.auction import Auction
 from hub.store.records import ExecutionRecord, JobRecord, TenderRecord
+from wire import clock
+from wire.failures import Reason
 from wire.resources import Resources
 from wire.states import TERMINAL_EXECUTIONS, TERMINAL_JOBS
 
+AVOID_SECONDS = 30.0
+"""A node that declined or refused a job is not asked for it again for so long."""
 KEPT_TENDERS = 20
 """Closed tenders of a job that the scheduler looks at; older ones stay in SQLite."""
 
@@ -26,10 +30,21 @@ class LiveJob:
     tenders: list[TenderRecord] = field(default_factory=list)
     placing: Counter[str] = field(default_factory=Counter[str])
     """Awards per node that are being committed."""
+    _avoid: dict[str, tuple[float, Reason]] = field(default_factory=dict[str, tuple[float, Reason]])
 
     def placed_since(self, moment: int) -> Counter[str]:
         """How many executions each node got since a moment."""
         return self.placing + Counter(e.node_id for e in self.executions.values() if e.created >= moment)
+
+    def avoid_node(self, node_id: str, reason: Reason) -> None:
+        """Do not ask a node for a while."""
+        self._avoid[node_id] = (clock.monotonic() + AVOID_SECONDS, reason)
+
+    @property
+    def avoid(self) -> dict[str, Reason]:
+        """Nodes that are not to be asked now, with the reason of each."""
+        now = clock.monotonic()
+        return {node_id: reason for node_id, (until, reason) in self._avoid.items() if until >= now}
 
     def keep_tender(self, record: TenderRecord) -> None:
         """Put a tender in, in place of its earlier state."""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from wire import clock
 from wire.failures import TenderError
 from wire.link import Link, Outgoing
 from wire.messages import Command, HubStatus, Message, Want, WantItem, encode
@@ -28,6 +29,8 @@ class Courier:
         self._tasks: set[asyncio.Task[None]] = set()
         self._dirty: dict[str, asyncio.TimerHandle] = {}
         self.sent = 0
+        self.up_at = clock.monotonic()
+        """When the link came up last, in monotonic seconds."""
 
     @property
     def ep(self) -> int:

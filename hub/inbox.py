@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from hub.auctioneer import Auctioneer
 from hub.blobs import Blobs
 from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.fetches import Fetches
+from hub.orders import Orders
 from hub.registry import Registry
 from hub.store import fleet
 from hub.store import jobs as store
@@ -59,6 +61,8 @@ class Inbox:
         board: Board,
         courier: Courier,
         dispatcher: Dispatcher,
+        auctioneer: Auctioneer,
+        orders: Orders,
         tracker: Tracker,
         blobs: Blobs,
         fetches: Fetches,
@@ -66,7 +70,8 @@ class Inbox:
     ) -> None:
         self._hub_id, self._version, self._topics, self._db = hub_id, version, topics, database
         self._registry, self._board, self._courier = registry, board, courier
-        self._dispatcher, self._tracker, self._blobs, self._fetches = dispatcher, tracker, blobs, fetches
+        self._dispatcher, self._auctioneer, self._orders = dispatcher, auctioneer, orders
+        self._tracker, self._blobs, self._fetches = tracker, blobs, fetches
         self._keys = Keyrings(registry.key_of)
         self._own = Keyring([public_key])
         self.refused: Counter[str] = Counter()
@@ -91,7 +96,9 @@ class Inbox:
         await self._courier.link.publish(presence)
         for node_id in list(self._registry.nodes):
             self._courier.want_changed(node_id)
-        self._dispatcher.link_up()
+        self._courier.up_at = clock.monotonic()
+        self._orders.link_up()
+        self._dispatcher.wake_all()
 
     def down(self, why: str) -> None:
         log.warning("no link to the broker (%s); trying again", why)
@@ -107,7 +114,7 @@ class Inbox:
                 continue
             match message:
                 case Bid():
-                    self._dispatcher.bid(address.owner, message)
+                    self._auctioneer.bid(address.owner, message)
                 case StatusBatch() | EventBatch():
                     pending.append(self._tracker.take(address.owner, message))
                 case NodeStatus() | Capabilities() | Health() | Held():
@@ -211,7 +218,7 @@ class Inbox:
         found = await self._db.read(read)
         if found is not None:
             execution, job = found
-            self._dispatcher.send_order(job, execution)
+            self._orders.send(job, execution)
 
     def _send_blob(self, node_id: str, message: Response) -> None:
         sha256 = message.args["sha256"]

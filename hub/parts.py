@@ -10,6 +10,7 @@ from hub.dispatch import Dispatcher
 from hub.enrolment import Enrolment
 from hub.inbox import Inbox
 from hub.membership import Members
+from hub.orders import Orders
 from hub.registry import Registry
 from hub.results import Results
 from hub.submission import Submissions
@@ -28,6 +29,7 @@ class Hub:
     board: Board
     courier: Courier
     dispatcher: Dispatcher
+    orders: Orders
     tracker: Tracker
     inbox: Inbox
     submissions: Submissions

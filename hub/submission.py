@@ -49,30 +49,51 @@ class Submissions:
     ) -> None:
         self._db, self._board, self._registry = database, board, registry
         self._dispatcher, self._blobs = dispatcher, blobs
+        self._storing: set[asyncio.Task[str]] = set()
 
     async def submit(self, submission: Submission) -> Submitted:
         """Commit a new job or a new version of one with its name. Raises before anything is stored."""
         self._check_known(submission.parsed.job)
         spec = await self._externalise(submission.parsed.job)
-        now = clock.unix_ns()
-        digest = hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
-        token = submission.idempotency_token
-
-        def write(connection: Connection) -> tuple[JobRecord, bool]:
-            if token:
-                earlier = search.idempotent(connection, token, digest)
-                if earlier is not None:
-                    return store.job_by_id(connection, earlier), False
-            record = _commit(connection, spec, now, force=submission.force)
-            if token:
-                search.keep_idempotent(connection, token, digest, record.id, now)
-            return record, True
-
         # Also when the caller is gone by then: a committed job is always taken up.
-        record, _ = await self._db.write(write, lambda done: self._take_up(done[0]) if done[1] else None)
-        return Submitted(record.id, str(uuid.uuid4()), submission.parsed.warnings)
+        task = asyncio.create_task(self._store(spec, submission))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+        return Submitted(await asyncio.shield(task), str(uuid.uuid4()), submission.parsed.warnings)
+
+    async def _store(self, spec: Job, submission: Submission) -> str:
+        """The job's id. A new job is committed together with its first tenders."""
+        digest = hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
+        token, new = submission.idempotency_token, _new_job(spec, clock.unix_ns())
+        beginning = self._dispatcher.begin(new)
+
+        def write(connection: Connection) -> tuple[str, JobRecord | None]:
+            earlier = search.idempotent(connection, token, digest) if token else None
+            if earlier is not None:
+                return earlier, None
+            record = _commit(connection, new, force=submission.force)
+            if record is new:
+                for auction in beginning.auctions:
+                    store.insert_tender(connection, auction.record)
+            if token:
+                search.keep_idempotent(connection, token, digest, record.id, new.created)
+            return record.id, record
+
+        try:
+            job_id, stored = await self._db.write(write)
+        except BaseException:
+            self._dispatcher.never_begun(beginning)
+            raise
+        if stored is new:
+            self._dispatcher.begun(beginning)
+            return job_id
+        self._dispatcher.never_begun(beginning)
+        if stored is not None:
+            self._take_up(stored)
+        return job_id
 
     def _take_up(self, record: JobRecord) -> None:
+        """Another version of a job, which may be over or on the board still."""
         live = self._board.jobs.get(record.id)
         requested = resources(record.spec.task.resources)
         if live is None:
@@ -133,13 +154,9 @@ def _known(what: str, field: str, written: str, wanted: str, known: set[str]) ->
         )
 
 
-def _commit(connection: Connection, spec: Job, now: int, *, force: bool) -> JobRecord:
-    """A new job, or the next version of the one with this name."""
-    known = search.by_name(connection, spec.namespace, spec.name) if spec.name else None
-    if known is not None:
-        return _next_version(connection, known, spec, now, force=force)
+def _new_job(spec: Job, now: int) -> JobRecord:
     job_id = f"j-{uuid.uuid4()}"
-    record = JobRecord(
+    return JobRecord(
         id=job_id,
         name=spec.name or job_id,
         namespace=spec.namespace,
@@ -155,9 +172,18 @@ def _commit(connection: Connection, spec: Job, now: int, *, force: bool) -> JobR
         queued_since=now,
         spec=spec,
     )
-    event = EventRecord(job_id=job_id, job_version=1, topic="Submission", message="Job submitted", time=now)
-    store.insert_job(connection, record, [event])
-    return record
+
+
+def _commit(connection: Connection, new: JobRecord, *, force: bool) -> JobRecord:
+    """The new job as it is, or the next version of the one with its name."""
+    known = search.by_name(connection, new.namespace, new.name) if new.spec.name else None
+    if known is not None:
+        return _next_version(connection, known, new.spec, new.created, force=force)
+    event = EventRecord(
+        job_id=new.id, job_version=new.version, topic="Submission", message="Job submitted", time=new.created
+    )
+    store.insert_job(connection, new, [event])
+    return new
 
 
 def _next_version(connection: Connection, known: JobRecord, spec: Job, now: int, *, force: bool) -> JobRecord:

@@ -150,7 +150,7 @@ async def test_a_job_whose_node_is_gone_can_be_stopped(bench):
 async def test_a_winner_that_never_accepts_loses_the_slot(bench):
     first = await bench.node("first")
     first.script = ()
-    bench.hub.dispatcher.accept_within = 0.05
+    bench.hub.orders.accept_within = 0.05
     job_id = await bench.submit(wasm_job())
     await until(lambda: first.orders)
     second = await bench.node("second")
@@ -163,10 +163,10 @@ async def test_a_winner_that_never_accepts_loses_the_slot(bench):
 async def test_a_winner_is_not_given_up_while_its_word_may_be_lost_with_the_link(bench):
     node = await bench.node("north")
     node.script = ()
-    bench.hub.dispatcher.accept_within = 0.1
+    bench.hub.orders.accept_within = 0.1
     job_id = await bench.submit(wasm_job())
     await until(lambda: node.orders)
-    bench.hub.dispatcher.link_up()
+    await bench.hub.inbox.up(session_present=False)
     await asyncio.sleep(0.3)
     await node.report(node.orders[0].execution_id, E.COMPLETED)
     assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
@@ -179,7 +179,7 @@ async def test_an_award_of_an_earlier_run_of_the_hub_has_its_timer_again(bench):
     job_id = await bench.submit(wasm_job())
     await until(lambda: node.orders)
     await bench.restart(announce=False)
-    bench.hub.dispatcher.settle = 0.05
+    bench.hub.orders.settle = 0.05
     await bench.hub.inbox.up(session_present=False)
     second = await bench.node("second")
     assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"

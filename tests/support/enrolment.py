@@ -7,15 +7,18 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from hub.auctioneer import Auctioneer
 from hub.blobs import Blobs
 from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.enrolment import Enrolment, HubFacts
 from hub.membership import Members
+from hub.orders import Orders
 from hub.pki import Pki
 from hub.registry import Registry
 from hub.store.schema import SCHEMA, VERSION
@@ -58,9 +61,11 @@ class EnrolmentBench:
         self.facts = HubFacts(hub_id="h-bench", order_key=self.signer.public, brokers=["127.0.0.1:8883"], root="tender")
         registry, board = Registry([]), Board()
         courier = Courier(topics=Topics(), signer=self.signer, hub_id="h-bench")
-        dispatcher = Dispatcher(
-            database=self.database, registry=registry, board=board, courier=courier, blobs=Blobs(self.folder / "blobs")
-        )
+        parts: dict[str, Any] = {"database": self.database, "board": board, "courier": courier}
+        blobs = Blobs(self.folder / "blobs")
+        orders = Orders(**parts, blobs=blobs)
+        auctioneer = Auctioneer(**parts, registry=registry, blobs=blobs, orders=orders)
+        dispatcher = Dispatcher(**parts, registry=registry, auctioneer=auctioneer, orders=orders)
         self.members = Members(self.database, registry, dispatcher, courier)
         self.at(self.url)
 
