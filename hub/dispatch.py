@@ -3,39 +3,28 @@
 import asyncio
 import logging
 from collections import Counter
-from dataclasses import dataclass
 
 from hub import scheduler
-from hub.auction import Auction
 from hub.auctioneer import Auctioneer
 from hub.awards import Ended
 from hub.board import Board, LiveJob
 from hub.courier import Courier
 from hub.orders import Orders
+from hub.plan import Done, Plan
 from hub.ranking import Question, Ranked, rank
 from hub.registry import Node, Registry
-from hub.store import jobs as store
 from hub.store.records import ExecutionRecord, JobRecord
 from wire import clock
-from wire.database import Connection, Database
+from wire.database import Database
 from wire.failures import Reason
 from wire.quantities import resources
-from wire.states import Desired, ExecutionState
+from wire.states import ExecutionState
 
 log = logging.getLogger(__name__)
 WAKE_ON_ROOM = 3
 """Waiting jobs looked at when work ends somewhere."""
 AGAIN = 5.0
 """Seconds until a plan that failed here, such as a write to a full disk, is tried once more."""
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """A new job before its commit, with the tenders that can be committed together with it."""
-
-    live: LiveJob
-    steps: list[scheduler.Step]
-    auctions: list[Auction]
 
 
 class Dispatcher:
@@ -57,30 +46,27 @@ class Dispatcher:
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.finished: dict[str, asyncio.Event] = {}
+        self._room_came = 0
         auctioneer.ended = self._tender_ended
         orders.given_up = self._given_up
 
-    def begin(self, job: JobRecord) -> Beginning:
-        """Plan a job that is about to be committed. Its tenders, if it has any, belong in the same transaction."""
-        live = LiveJob(job, resources(job.spec.task.resources))
-        facts = self._facts(live)
-        steps = self._plan(facts)
-        if not all(isinstance(step, scheduler.OpenTender | scheduler.LookAgain) for step in steps):
-            return Beginning(live, [], [])
-        return Beginning(live, steps, self._prepare(live, steps, facts))
+    def begin(self, job: JobRecord) -> Plan:
+        """Plan a job that is about to be committed. What the plan changes belongs in the same transaction."""
+        return self._plan(LiveJob(job, resources(job.spec.task.resources)))
 
-    def begun(self, beginning: Beginning) -> None:
-        """The job and its tenders are committed."""
-        live = beginning.live
+    def begun(self, plan: Plan, done: Done) -> None:
+        """The job and its plan are committed."""
+        live = plan.live
         self._board.jobs[live.job.id] = live
-        if beginning.steps:
-            self._follow(live, beginning.steps, beginning.auctions)
-        else:
+        self._follow(plan, done)
+        if live.over:
+            self._forget(live.job.id)
+        elif plan.room_came != self._room_came:
             self.wake(live.job.id)
 
-    def never_begun(self, beginning: Beginning) -> None:
-        """The job was not committed."""
-        for auction in beginning.auctions:
+    def never_begun(self, plan: Plan) -> None:
+        """Its plan, and the job with it, was not committed."""
+        for auction in plan.auctions:
             self._auctioneer.withdraw(auction)
 
     def wake(self, job_id: str) -> None:
@@ -99,6 +85,7 @@ class Dispatcher:
 
     def wake_waiting(self, most: int = WAKE_ON_ROOM) -> None:
         """Room came free: look at the first jobs that wait for it."""
+        self._room_came += 1
         for job_id in self._board.next_waiting(most):
             self.wake(job_id)
 
@@ -131,15 +118,12 @@ class Dispatcher:
         if live is None:
             return
         self._board.stop_waiting(job_id)
-        facts = self._facts(live)
-        steps = self._plan(facts)
-        if steps:
-            await self._perform(live, steps, facts)
+        await self._perform(self._plan(live))
         if live.over:
             self._forget(job_id)
 
-    def _facts(self, live: LiveJob) -> scheduler.Facts:
-        return scheduler.Facts(
+    def _plan(self, live: LiveJob) -> Plan:
+        facts = scheduler.Facts(
             job=live.job,
             executions=list(live.executions.values()),
             tenders=live.tenders,
@@ -148,13 +132,14 @@ class Dispatcher:
             backlog=self._board.waiting > len(self._registry.nodes),
             settling=not self._courier.connected or clock.monotonic() < self._courier.up_at + self._orders.settle,
         )
-
-    def _plan(self, facts: scheduler.Facts) -> list[scheduler.Step]:
         steps = scheduler.plan(facts)
-        if self._courier.connected:
-            return steps
-        # Nobody would hear an invitation, and its window would pass: when the link is up, all jobs are planned again.
-        return [step for step in steps if not isinstance(step, scheduler.OpenTender)]
+        if not self._courier.connected:
+            # Nobody would hear an invitation, and its window would pass: all jobs are planned when the link is up.
+            steps = [step for step in steps if not isinstance(step, scheduler.OpenTender)]
+        ranked = {entry.node_id: entry for entry in facts.ranked}
+        opens = [step for step in steps if isinstance(step, scheduler.OpenTender)]
+        auctions = [self._auctioneer.prepare(live, step, ranked) for step in opens]
+        return Plan(live, steps, auctions, self._room_came)
 
     def _forget(self, job_id: str) -> None:
         self._board.jobs.pop(job_id, None)
@@ -178,54 +163,32 @@ class Dispatcher:
 
     # --- carrying out -----------------------------------------------------------------------------
 
-    async def _perform(self, live: LiveJob, steps: list[scheduler.Step], facts: scheduler.Facts) -> None:
+    async def _perform(self, plan: Plan) -> None:
         """All of a plan's changes in one transaction, then what others must hear."""
-        for step in steps:
-            if isinstance(step, scheduler.CloseTender):
-                await self._auctioneer.close(step.tender_id, message=step.message, award=False)
-        auctions = self._prepare(live, steps, facts)
         try:
-            await self._commit(live, steps, auctions)
+            for step in plan.steps:
+                if isinstance(step, scheduler.CloseTender):
+                    await self._auctioneer.close(step.tender_id, message=step.message, award=False)
+            done = Done() if plan.is_silent else await self._db.write(plan.commit)
         except BaseException:
-            for auction in auctions:
-                self._auctioneer.withdraw(auction)
+            self.never_begun(plan)
             raise
-        self._follow(live, steps, auctions)
+        self._follow(plan, done)
 
-    def _prepare(self, live: LiveJob, steps: list[scheduler.Step], facts: scheduler.Facts) -> list[Auction]:
-        ranked: dict[str, Ranked] = {entry.node_id: entry for entry in facts.ranked}
-        return [self._auctioneer.prepare(live, s, ranked) for s in steps if isinstance(s, scheduler.OpenTender)]
-
-    def _follow(self, live: LiveJob, steps: list[scheduler.Step], auctions: list[Auction]) -> None:
-        for auction in auctions:
+    def _follow(self, plan: Plan, done: Done) -> None:
+        live = plan.live
+        for record in done.stopped:
+            live.executions[record.id] = record
+            self._courier.want_changed(record.node_id, now=True)
+        if done.job is not None:
+            self.job_moved(done.job)
+        for auction in plan.auctions:
             self._auctioneer.invite(live, auction)
-        for step in steps:
+        for step in plan.steps:
             if isinstance(step, scheduler.LookAgain):
                 self._later(live.job.id, step.seconds)
             elif isinstance(step, scheduler.AwaitRoom):
                 self._board.await_room(live.job)
-
-    async def _commit(self, live: LiveJob, steps: list[scheduler.Step], auctions: list[Auction]) -> None:
-        moves = [s for s in steps if isinstance(s, scheduler.MoveJob)]
-        stops = [s for s in steps if isinstance(s, scheduler.StopExecution)]
-        if not (auctions or moves or stops):
-            return
-
-        def write(connection: Connection) -> tuple[list[ExecutionRecord], JobRecord | None]:
-            for auction in auctions:
-                store.insert_tender(connection, auction.record)
-            stopped = [store.desire(connection, s.execution_id, Desired.STOP, s.message) for s in stops]
-            job_id, version = live.job.id, live.job.version
-            moved = [store.move_job(connection, job_id, m.state, m.message, expect=version) for m in moves]
-            job = store.job_by_id(connection, job_id) if any(moved) else None
-            return [record for record in stopped if record], job
-
-        stopped, job = await self._db.write(write)
-        for record in stopped:
-            live.executions[record.id] = record
-            self._courier.want_changed(record.node_id, now=True)
-        if job is not None:
-            self.job_moved(job)
 
     def job_moved(self, job: JobRecord) -> None:
         """A job is in another state (its commit is done): those who wait for its end hear of it."""

@@ -10,6 +10,7 @@ from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.dispatch import Dispatcher
 from hub.inlining import externalise, has_large
+from hub.plan import Done
 from hub.registry import Registry
 from hub.store import jobs as store
 from hub.store import search
@@ -62,32 +63,30 @@ class Submissions:
         return Submitted(await asyncio.shield(task), str(uuid.uuid4()), submission.parsed.warnings)
 
     async def _store(self, spec: Job, submission: Submission) -> str:
-        """The job's id. A new job is committed together with its first tenders."""
+        """The job's id. A new job is committed together with its first plan."""
         digest = hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
         token, new = submission.idempotency_token, _new_job(spec, clock.unix_ns())
-        beginning = self._dispatcher.begin(new)
+        plan = self._dispatcher.begin(new)
 
-        def write(connection: Connection) -> tuple[str, JobRecord | None]:
+        def write(connection: Connection) -> tuple[str, JobRecord | None, Done]:
             earlier = search.idempotent(connection, token, digest) if token else None
             if earlier is not None:
-                return earlier, None
+                return earlier, None, Done()
             record = _commit(connection, new, force=submission.force)
-            if record is new:
-                for auction in beginning.auctions:
-                    store.insert_tender(connection, auction.record)
+            done = plan.commit(connection) if record is new else Done()
             if token:
                 search.keep_idempotent(connection, token, digest, record.id, new.created)
-            return record.id, record
+            return record.id, record, done
 
         try:
-            job_id, stored = await self._db.write(write)
+            job_id, stored, done = await self._db.write(write)
         except BaseException:
-            self._dispatcher.never_begun(beginning)
+            self._dispatcher.never_begun(plan)
             raise
         if stored is new:
-            self._dispatcher.begun(beginning)
+            self._dispatcher.begun(plan, done)
             return job_id
-        self._dispatcher.never_begun(beginning)
+        self._dispatcher.never_begun(plan)
         if stored is not None:
             self._take_up(stored)
         return job_id

@@ -59,9 +59,9 @@ async def test_a_tender_whose_award_cannot_be_stored_is_ended_when_it_can(bench,
 
 
 async def test_resources_set_aside_for_a_tender_that_cannot_be_stored_are_given_back(bench):
-    await bench.node("north")
+    job_id = await bench.submit(wasm_job(Tasks=[{**wasm_job()["Tasks"][0], "Timeouts": {"QueueTimeout": "1h"}}]))
     await break_table(bench, "tenders")
-    job_id = await bench.submit(wasm_job())
+    await bench.node("north")
     (known,) = bench.hub.registry.nodes.values()
     for _ in range(100):
         await asyncio.sleep(0)
