@@ -16,6 +16,7 @@ from agent.ports import Ports
 from agent.store.records import Execution
 from wire.failures import ExecutionFailed, Reason
 from wire.job import InputSource, Secret
+from wire.tree import bad_name, shown
 
 
 @runtime_checkable
@@ -47,6 +48,10 @@ class Preparation:
     async def work(self, execution: Execution, folder: Path) -> Work:
         """Everything that the executor needs, brought to this box. Raises ExecutionFailed."""
         task = execution.job.task
+        for path in task.result_paths:
+            if why := bad_name(path.name):
+                message = f"the result {shown(path.name)} {why}"
+                raise ExecutionFailed(Reason("bad-params", message, "use letters, digits and _ . -", retryable=False))
         env = variables.filled_in(task.env, self._env_allow, os.environ)
         mounts = [self._secret(secret) for secret in task.secrets]
         try:

@@ -6,6 +6,7 @@ import pytest
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job
 from wire import messages as m
+from wire.job import ResultPath
 from wire.link import Outgoing
 from wire.signing import Signer
 from wire.states import Desired, NodeState
@@ -30,6 +31,19 @@ async def test_an_order_by_another_key_is_not_executed(bench: AgentBench):
         assert parts.counters["forged"] == 1
         assert not parts.store.executions.known
         assert not (parts.root / "e-1").exists()
+
+
+async def test_a_result_is_never_put_outside_its_folder_whoever_signed_the_order(bench: AgentBench):
+    job = fake_job(publisher="local")
+    paths = [ResultPath("../../../outside", "/out")]
+    job = msgspec.structs.replace(job, tasks=[msgspec.structs.replace(job.task, result_paths=paths)])
+    async with bench.agent():
+        await bench.hub.online()
+        await bench.hub.auction("e-1", job)
+        failed = await bench.hub.status("e-1", E.FAILED)
+        assert failed.reason is not None
+        assert failed.reason.code == "bad-params"
+    assert not (bench.data / "outside").exists()
 
 
 async def test_a_flood_of_forgeries_is_counted_and_fills_no_log(bench: AgentBench, caplog: pytest.LogCaptureFixture):
