@@ -57,8 +57,8 @@ Step = CarryOn | End | CleanUp | EndOrphan
 def plan(executions: Iterable[Execution], found: Mapping[str, Handle]) -> list[Step]:
     """One step for each row that lives, and for each piece of work that should not be there. Pure.
 
-    Work that is found is always attached to, never started again: what became of it (still running,
-    ended meanwhile, cut off by a reboot) is what its executor reports.
+    Work that was let go is always attached to, never started again: what became of it (still running,
+    ended meanwhile, cut off by a reboot) is what its executor reports. What was only made ready is started.
     """
     steps: list[Step] = []
     rows = {execution.id: execution for execution in executions}
@@ -68,7 +68,8 @@ def plan(executions: Iterable[Execution], found: Mapping[str, Handle]) -> list[S
             if execution.id in found:
                 steps.append(CleanUp(found[execution.id]))
         elif execution.desired is Desired.RUN:
-            steps.append(CarryOn(execution, handle))
+            ready = handle is not None and not handle.begun
+            steps.append(CarryOn(execution, execution.handle if ready else handle))
         else:
             steps.append(End(execution, handle))
     return steps + [EndOrphan(handle) for name, handle in found.items() if name not in rows]

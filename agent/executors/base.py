@@ -66,12 +66,16 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handle(msgspec.Struct, frozen=True):
-    """Where the work is. Stored in the execution's row; enough to find it again after any restart."""
+    """Where the work is. Stored in the execution's row; enough to find it again after any restart.
+
+    `begun` is False for what was made ready but never let go: it is started as if it were not there, or removed.
+    """
 
     executor: str
     execution_id: str
     folder: str
     ref: dict[str, str | int] = {}
+    begun: bool = True
 
 
 class ExitReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

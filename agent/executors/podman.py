@@ -93,7 +93,8 @@ class PodmanExecutor:
     async def found(self) -> list[Handle]:
         answer = await self.driver.call("list", ListArgs(self._node), FoundAll, within=2 * self._deadline)
         return [
-            Handle(self.name, item.execution_id, item.folder, {"container": item.container}) for item in answer.found
+            Handle(self.name, item.execution_id, item.folder, {"container": item.container}, item.begun)
+            for item in answer.found
         ]
 
     async def remove(self, handle: Handle) -> None:

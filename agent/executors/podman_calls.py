@@ -63,6 +63,7 @@ class Found(msgspec.Struct, frozen=True):
     execution_id: str
     folder: str
     container: str
+    begun: bool = True
 
 
 class FoundAll(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from agent.executors.podman_calls import (
     WorkArgs,
 )
 from agent.executors.podman_folder import PodmanFolder
-from agent.workers.podman_api import Api, Refused, container_name
+from agent.workers.podman_api import FRESH, Api, Refused, container_name
 from agent.workers.podman_start import start
 from agent.workers.podman_stop import end, remove
 from agent.workers.podman_watch import Watches
@@ -96,7 +96,8 @@ class Driver:
         for item in listed:
             labels: dict[str, str] = item.get("Labels") or {}
             if "tender.execution" in labels and "tender.folder" in labels:
-                found.append(Found(labels["tender.execution"], labels["tender.folder"], str(item["Id"])))
+                began = not (item["State"] in FRESH and int(item["StartedAt"]) <= 0)
+                found.append(Found(labels["tender.execution"], labels["tender.folder"], str(item["Id"]), began))
         return FoundAll(found)
 
 

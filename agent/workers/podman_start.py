@@ -29,10 +29,13 @@ def start(api: Api, watches: Watches, args: StartArgs) -> Order:
         return order  # it ran and somebody removed it: the watch will say so
     if state is not None and not fresh(state):
         return order or _order(state["Id"], args, {})
+    if state is not None:
+        # Made by a driver that died: what it would mount may have been brought anew since.
+        folder.forget_order()
+        discard(api, name)
     steps: dict[str, float] = {}
     try:
-        if state is None:
-            _create(api, args, steps)
+        _create(api, args, steps)
         return _run(api, watches, args, steps)
     except Refused as refused:
         watches.abandon(work.execution_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.executors.base import Handle
+from agent.executors.base import Handle, Mount
 from agent.executors.podman import PodmanExecutor
 from agent.executors.podman_driver import ROOT
 from agent.executors.podman_service import PodmanService
-from tests.support.podman import TestPodman, podman_fixture, podman_parts_fixture  # noqa: F401
+from tests.support.podman import IMAGE, TestPodman, podman_fixture, podman_parts_fixture  # noqa: F401
 from tests.support.podman_work import executor_fixture, printed, shell  # noqa: F401
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
@@ -67,6 +68,31 @@ async def test_work_goes_on_when_the_core_is_killed(executor: PodmanExecutor, po
     found = await executor.found()
     assert found == [said]
     await whole(executor, found[0], tmp_path, podman, await asyncio.to_thread(state, podman, "{{.Id}}"))
+
+
+async def test_a_container_that_was_never_let_go_is_made_anew_with_what_is_brought_now(
+    executor: PodmanExecutor, podman: TestPodman, tmp_path: Path
+):
+    brought = tmp_path / "brought"
+    work = shell(tmp_path / "e-1", "cat /data/file", mounts=[Mount(str(brought), "/data")])
+    labels = {"node": "node-1", "execution": "e-1", "folder": work.folder}
+    named = [f"--label=tender.{key}={value}" for key, value in labels.items()]
+    for text in ("old", "new"):
+        shutil.rmtree(brought, ignore_errors=True)
+        brought.mkdir()
+        (brought / "file").write_text(text)
+        if text == "old":
+            podman.podman(
+                "create", "--name=tender-e-1", f"--volume={brought}:/data", *named, IMAGE, "cat", "/data/file"
+            )
+            podman.podman("container", "init", "tender-e-1")
+    (left,) = await executor.found()
+    assert (left.execution_id, left.begun) == ("e-1", False)
+    handle = await executor.start(work)
+    assert [found.begun for found in await executor.found()] == [True]
+    report = await executor.wait(handle)
+    assert (report.exit_code, report.reason) == (0, None)
+    assert (tmp_path / "e-1" / "results" / "stdout").read_text() == "new"
 
 
 async def test_work_goes_on_when_the_driver_is_killed(executor: PodmanExecutor, podman: TestPodman, tmp_path: Path):
@@ -126,6 +152,8 @@ async def test_work_cut_off_by_a_restart_of_the_box_is_neither_success_nor_start
     await asyncio.to_thread(podman.kill)
     for pid in pids:
         os.kill(int(pid), signal.SIGKILL)
+    for mounted in podman.folder.glob("root/overlay-containers/*/userdata/shm"):
+        await asyncio.to_thread(subprocess.run, ["/bin/umount", "-l", mounted], check=True)
     (podman.folder / "tmp/alive").unlink()  # by its absence Podman knows that the box was restarted
     await asyncio.to_thread(podman.start)
     assert await executor.start(shell(tmp_path, "echo up; exec sleep 600")) == handle

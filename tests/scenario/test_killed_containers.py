@@ -56,12 +56,12 @@ async def test_started_when_the_agent_dies_as_soon_as_there_is_a_container_it_is
     notebook = stage.notebook()
     job_id = await stage.fleet.hub.submit(container_job(notebook, NOTE, WAIT))
     node = await winner(stage.fleet, job_id)
-    before = await until(lambda: containers(podman_parts))
+    await until(lambda: containers(podman_parts))
     await node.kill9()
     await node.start()
     await in_state(node, "running")
     await until(lambda: notebook.lines)
-    assert await containers(podman_parts) == before
+    assert len(await containers(podman_parts)) == 1
     notebook.go()
     await completes_with(stage, podman_parts, job_id, notebook)
     assert len(await executions(stage.fleet.hub, job_id)) == 1

@@ -49,6 +49,11 @@ def test_what_lives_is_carried_on_and_found_work_is_attached_to(state):
     assert recovery_plan([row], {"e-1": handle()}) == [CarryOn(row, handle())]
 
 
+def test_work_that_was_made_ready_but_never_let_go_is_started():
+    row = execution(state=E.ACCEPTED)
+    assert recovery_plan([row], {"e-1": msgspec.structs.replace(handle(), begun=False)}) == [CarryOn(row, None)]
+
+
 def test_a_stored_handle_serves_while_the_executor_cannot_list_its_work():
     row = execution(handle=handle())
     assert recovery_plan([row], {}) == [CarryOn(row, handle())]
