@@ -65,6 +65,12 @@ class Courier:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def close(self) -> None:
+        """Begin nothing new."""
+        self.wanted = None
+        for handle in self._dirty.values():
+            handle.cancel()
+
     async def _send(self, message: Outgoing) -> None:
         if self.link is None:
             return

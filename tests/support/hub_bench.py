@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -26,7 +26,7 @@ from wire.link import Link, Outgoing, Packet
 from wire.migration import migrate
 from wire.resources import Resources
 from wire.signing import Keyring, Signer
-from wire.states import ExecutionState, Membership, NodeState
+from wire.states import Desired, ExecutionState, Membership, NodeState
 from wire.topics import Address, Channel, Topics
 
 PLENTY = Resources(cpu=64, memory=64 * 10**9, disk=10**12)
@@ -64,6 +64,7 @@ class BenchNode:
         self.signer = Signer(uuid.uuid4().bytes * 2)
         self.ep, self.number = 1, 0
         self.versions: dict[str, int] = {}
+        self.unacked: list[m.Row] = []
         self.orders: list[m.Order] = []
         self.awards: list[m.Award] = []
         self.acks: list[m.Ack] = []
@@ -86,20 +87,31 @@ class BenchNode:
                 if answer is not None:
                     await self.say(Channel.BID, answer, message.tender_id)
             case m.Order():
-                self.orders.append(message)
-                for state in self.script:
-                    result = self.result if state is E.COMPLETED else None
-                    await self.report(message.execution_id, state, result=result)
+                await self._run(message)
             case m.Command() if address.item == "blob" and message.id:
                 await self._serve(message)
             case m.Award():
                 self.awards.append(message)
             case m.Ack():
                 self.acks.append(message)
+                self.unacked = [row for row in self.unacked if row.o > message.lanes.get("status", 0)]
             case m.Want():
                 self.wants.append(message)
+                await self._ask_for(item.id for item in message.items if item.verb is Desired.RUN)
             case _:
                 pass
+
+    async def _run(self, order: m.Order) -> None:
+        known = order.execution_id in {one.execution_id for one in self.orders}
+        self.orders.append(order)
+        for state in () if known else self.script:
+            result = self.result if state is E.COMPLETED else None
+            await self.report(order.execution_id, state, result=result)
+
+    async def _ask_for(self, wanted: Iterable[str]) -> None:
+        """Orders that never came."""
+        for execution_id in set(wanted) - {order.execution_id for order in self.orders}:
+            await self.say(Channel.RESPONSE, m.Response(ep=self.ep, args={"execution_id": execution_id}), "spec")
 
     async def say(self, channel: Channel, message: m.Message, item: str = "") -> None:
         topic = Topics().build(Address(channel, self.id, item))
@@ -113,11 +125,11 @@ class BenchNode:
         await self.rows(m.ExecutionStatus(id=execution_id, ver=version, state=state, **fields))
 
     async def rows(self, *statuses: m.ExecutionStatus) -> None:
-        rows: list[m.Row] = []
+        """New rows of the outbox, with those that the hub has not acknowledged before them."""
         for status in statuses:
             self.number += 1
-            rows.append(m.Row(self.number, msgspec.Raw(msgspec.json.encode(status))))
-        await self.say(Channel.STATUS, m.StatusBatch(ep=self.ep, rows=rows))
+            self.unacked.append(m.Row(self.number, msgspec.Raw(msgspec.json.encode(status))))
+        await self.say(Channel.STATUS, m.StatusBatch(ep=self.ep, rows=self.unacked[:100]))
 
     def keeps(self, files: dict[str, bytes], **bent: Any) -> m.ResultRef:
         """Let it keep a result of these files; `bent` replaces fields of what it says about it."""
@@ -156,6 +168,7 @@ class HubBench:
         self.client: httpx.AsyncClient
 
     async def start(self, *, announce: bool = True) -> Self:
+        self._others = asyncio.all_tasks()
         folder = self.config.data_dir
         migrate(folder / "hub.db", schema.SCHEMA, schema.VERSION)
         database = Database(folder / "hub.db")
@@ -172,9 +185,15 @@ class HubBench:
         return self
 
     async def close(self) -> None:
+        """As a kill does: nothing that was going on is finished, but for what was committed."""
         await self.client.aclose()
-        for job_id in list(self.hub.board.jobs):
-            self.hub.board.jobs.pop(job_id)
+        self.hub.courier.close()
+        self.hub.board.jobs.clear()
+        self.hub.board.auctions.clear()
+        gone = asyncio.all_tasks() - self._others - {asyncio.current_task()}
+        for task in gone:
+            task.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
         self.hub.database.close()
 
     async def restart(self, *, announce: bool = True) -> None:
