@@ -52,6 +52,7 @@ class Numbers:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._values: dict[str, str] = {}
+        self._rising: dict[str, int] = {}
 
     def load(self, connection: Connection) -> None:
         self._values = memory.numbers(connection)
@@ -70,10 +71,16 @@ class Numbers:
         await self._db.write(work, lambda _: self._values.update(texts))
 
     async def raise_to(self, name: str, value: int) -> bool:
-        """Persist a number that only ever rises. False when it is known to be so high already."""
-        if value <= self.get(name):
+        """Persist a number that only ever rises. False when it is so high already, or is about to be."""
+        before = self._rising.get(name, 0)
+        if value <= max(self.get(name), before):
             return False
-        await self.put(**{name: value})
+        self._rising[name] = value
+        try:
+            await self.put(**{name: value})
+        except BaseException:
+            self._rising[name] = before
+            raise
         return True
 
 

@@ -213,3 +213,10 @@ async def test_an_older_release_refuses_a_newer_file(store, tmp_path):
     database.close()
     with pytest.raises(Exception, match="newer release"):
         await Store(tmp_path / "agent.db").open()
+
+
+async def test_of_two_repeats_at_once_only_one_raises_a_number(store):
+    assert await asyncio.gather(*(store.numbers.raise_to("seq", 5) for _ in range(3))) == [True, False, False]
+    assert not await store.numbers.raise_to("seq", 5)
+    assert await asyncio.gather(store.numbers.raise_to("seq", 6), store.numbers.raise_to("seq", 7)) == [True, True]
+    assert store.numbers.get("seq") == 7
