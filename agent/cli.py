@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -21,6 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Run the agent on this box, check the box.",
 )
+
+
+class Level(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
 
 BAD_SETTINGS = 78
 """Exit code for settings that cannot work (EX_CONFIG): a supervisor need not try again."""
@@ -59,7 +68,7 @@ def run(
     max_executions: Annotated[int | None, typer.Option(help="At most so many at once.")] = None,
     allow_unenforced_limits: Annotated[bool | None, typer.Option(help="Run even if limits do not hold.")] = None,
     fake_engine: Annotated[bool | None, typer.Option("--fake-engine", hidden=True)] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[Level, typer.Option(help="What goes to stderr.")] = Level.INFO,
 ) -> None:
     """Run the agent on this box until it is told to stop."""
     given = dict(locals())
@@ -73,6 +82,10 @@ def run(
         asyncio.run(agent_app.run(settings, say=_say, with_fake=bool(fake_engine)))
     except TenderError as error:
         _fail(error, 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        hint = f"can the agent write to {settings.data_dir}? see `tender agent doctor`"
+        _fail(TenderError(f"{where}{error.strerror or error}", hint=hint), 1)
 
 
 @app.command()
@@ -111,9 +124,9 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(level: Level) -> None:
     logging.basicConfig(
-        level=getattr(logging, level.upper(), logging.INFO),
+        level=level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )

@@ -2,19 +2,29 @@
 
 import asyncio
 import logging
+import os
+import socket
 import sys
 from collections.abc import Coroutine
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from hub.config import HubConfig
-from wire.failures import TenderError
+from wire.failures import Conflict, InvalidRequest, NotFound, TenderError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help="Run a hub."
 )
+
+
+class Level(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 @app.callback()
@@ -26,19 +36,23 @@ def main() -> None:
 def serve(
     data_dir: Annotated[Path, typer.Option(help="Where the hub keeps its data.")] = Path("tender-hub"),
     api_host: Annotated[str, typer.Option(help="Address of the REST API.")] = "127.0.0.1",
-    api_port: Annotated[int, typer.Option(help="Port of the REST API; 0 takes a free one.")] = 1234,
+    api_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API; 0 takes a free one.")] = 1234,
     broker: Annotated[str, typer.Option(help="`managed`, or host:port[,host:port] of your own broker.")] = "managed",
     broker_host: Annotated[str, typer.Option(help="Address on which the managed broker listens.")] = "127.0.0.1",
-    broker_port: Annotated[int, typer.Option(help="Port of the managed broker; 0 takes a free one and keeps it.")] = 0,
+    broker_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the managed broker; 0 takes a free one and keeps it.")
+    ] = 0,
     broker_ca: Annotated[str, typer.Option(help="CA file of your own broker.")] = "",
     broker_cert: Annotated[str, typer.Option(help="The hub's certificate for your own broker.")] = "",
     broker_key: Annotated[str, typer.Option(help="The hub's key for your own broker.")] = "",
-    advertise: Annotated[list[str] | None, typer.Option(help="Host name under which nodes reach the broker.")] = None,
+    advertise: Annotated[
+        list[str] | None, typer.Option(help="Host name under which nodes and clients reach this hub; may be repeated.")
+    ] = None,
     hub_id: Annotated[str, typer.Option(help="Name of this hub.")] = "hub",
     public_url: Annotated[str, typer.Option(help="URL under which nodes and clients reach the API.")] = "",
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Approve every node that joins.")] = False,  # noqa: FBT002
     allow_open: Annotated[bool, typer.Option("--allow-open", help="Listen beyond loopback without users.")] = False,  # noqa: FBT002
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[Level, typer.Option(help="What goes to stderr.")] = Level.INFO,
 ) -> None:
     """Serve the REST API on port 1234 and hold auctions over MQTT."""
     logging.basicConfig(
@@ -60,13 +74,53 @@ def serve(
         allow_open=allow_open,
         public_url=public_url,
     )
-    from hub.app import serve as run  # noqa: PLC0415  --help must not pay for the whole hub
-
     try:
+        _check(config)
+        from hub.app import serve as run  # noqa: PLC0415  --help must not pay for the whole hub
+
         _run(run(config))
     except TenderError as error:
-        typer.echo(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), err=True)
-        raise typer.Exit(1) from None
+        _fail(error.message, error.hint)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _fail(f"{where}{error.strerror or error}", f"can the hub write to {config.data_dir}?")
+
+
+def _check(config: HubConfig) -> None:
+    """Refuse what cannot work before anything is made. Raises TenderError."""
+    for broker in config.brokers:
+        host, _, port = broker.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise InvalidRequest(f"--broker {broker[:100]} is not HOST:PORT", hint="or `managed` for a private one")
+    files = {"--broker-ca": config.broker_ca, "--broker-cert": config.broker_cert, "--broker-key": config.broker_key}
+    for option, file in files.items() if config.brokers else ():
+        if not file:
+            raise InvalidRequest(f"{option} is missing", hint="your own broker is reached by mutual TLS, and only so")
+        if not Path(file).is_file():
+            raise NotFound(f"{option}: there is no file {file}")
+    if config.api_port:
+        _require_free(config.api_host, config.api_port, "--api-port")
+    if config.managed and config.broker_port:
+        _require_free(config.broker_host, config.broker_port, "--broker-port")
+
+
+def _require_free(host: str, port: int, option: str) -> None:
+    """A look before the start, for a clear word; who comes later is still refused by the kernel."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as taken:
+        number = taken.errno or 0
+        reason = os.strerror(number) if number > 0 else str(taken.strerror)
+        raise Conflict(
+            f"cannot listen on {host}:{port}: {reason.lower()}",
+            hint=f"is another hub running there? give another with {option}",
+        ) from None
+
+
+def _fail(message: str, hint: str) -> NoReturn:
+    typer.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+    raise typer.Exit(1)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

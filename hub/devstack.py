@@ -20,6 +20,7 @@ from wire import clock
 from wire.failures import Conflict, InvalidRequest, TenderError, Unavailable
 from wire.wholefile import write_whole
 
+JOBS = "/api/v1/orchestrator/jobs"
 NODES = "/api/v1/orchestrator/nodes"
 START_SECONDS = 60.0
 LOOK = 0.05
@@ -48,8 +49,10 @@ async def run(settings: Settings, say: Say) -> None:
             await stack.until(stop, stack.start())
             if not stop.is_set():
                 await stack.until(stop, asyncio.Event().wait())
+            await stack.tell_what_goes_on()
         finally:
             await stack.stop()
+        say(f"stopped; with --data-dir {settings.data_dir} the next start goes on where this one was")
 
 
 class _Stack:
@@ -144,6 +147,18 @@ class _Stack:
                 f"{what} did not come up in {START_SECONDS:.0f} s:\n{child.tail()}", hint=f"see {child.log.parent}"
             ) from None
 
+    async def tell_what_goes_on(self) -> None:
+        """Work outlives its agent, here as on a box: whoever stops the fleet has to know."""
+        url = f"http://127.0.0.1:{self._port}"
+        try:
+            jobs = (await asyncio.to_thread(_call, url, "GET", f"{JOBS}?limit=1000&namespace=*")).get("Items") or []
+        except TenderError:
+            return
+        names = [str(job["Name"]) for job in jobs if job["State"]["StateType"] == "Running"]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        told = f"; what runs of these jobs goes on and is found again: {', '.join(names[:5])}{more}" if names else ""
+        self._say(f"stopping{told}")
+
     async def stop(self) -> None:
         """Nodes first, so that they can say goodbye; then the hub, which stops its broker."""
         self._ready_file.unlink(missing_ok=True)
@@ -167,6 +182,11 @@ def _only_one(folder: Path) -> Generator[None]:
 def _port(kept: Path, wanted: int) -> int:
     """The port to use. A free one is kept, so that a restart is found at the same place."""
     if wanted:
+        if not _is_free(wanted):
+            raise Conflict(
+                f"port {wanted} is taken on this machine",
+                hint="is another devstack or hub running? give another with --api-port, 0 takes a free one",
+            )
         return wanted
     with contextlib.suppress(OSError, ValueError):
         before = int(kept.read_text())

@@ -34,7 +34,12 @@ def devstack(
     configs = node_config or []
     count = nodes if nodes is not None else len(configs) or 3
     home = data_dir.absolute()
-    planned = plan(home / "nodes", max(count, len(configs)), configs, podman)
+    try:
+        planned = plan(home / "nodes", max(count, len(configs)), configs, podman)
+    except OSError as failed:
+        raise InvalidRequest(
+            f"cannot use {home}: {(failed.strerror or str(failed)).lower()}", hint="give a folder with --data-dir"
+        ) from None
     asyncio.run(run_stack(Settings(home, api_port, planned), say=_say))
 
 

@@ -1,6 +1,7 @@
 """Command groups that are imported when they are used, so that each box needs only the packages of its part."""
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,15 +11,21 @@ from typer.core import TyperGroup
 
 @dataclass(frozen=True)
 class Part:
-    """A group of commands: where it lives (`module:attribute`), which extra it needs, and its line in the help."""
+    """A group of commands: where it lives (`module:attribute`), which extra it needs, and its line in the help.
+
+    `needs` are packages of that extra that are imported only when the command does its work.
+    """
 
     name: str
     place: str
     extra: str
     help: str
     hidden: bool = False
+    needs: tuple[str, ...] = ()
 
 
+HUB_NEEDS = ("litestar", "uvicorn", "cryptography", "sqlite_utils")
+AGENT_NEEDS = ("cryptography", "httpx", "sqlite_utils")
 PARTS = (
     Part("job", "tui.cli.job:app", "tui", "Submit jobs, look at them, stop them, get their results."),
     Part("wasm", "tui.cli.wasm:app", "tui", "Run a WASM program as a job."),
@@ -26,9 +33,15 @@ PARTS = (
     Part("docker", "tui.cli.podman:app", "tui", "The same as podman.", hidden=True),
     Part("why", "tui.cli.why:app", "tui", "Who was asked to run a job, who bid, who declined and why."),
     Part("node", "tui.cli.node:app", "tui", "The boxes of the fleet: list, approve, reject, invite."),
-    Part("hub", "hub.cli:app", "hub", "Run a hub."),
-    Part("agent", "agent.cli:app", "agent", "Run the agent on this box, check the box."),
-    Part("devstack", "hub.devstack_cli:app", "hub,agent", "A hub, a broker and nodes on this machine, to try things."),
+    Part("hub", "hub.cli:app", "hub", "Run a hub.", needs=HUB_NEEDS),
+    Part("agent", "agent.cli:app", "agent", "Run the agent on this box, check the box.", needs=AGENT_NEEDS),
+    Part(
+        "devstack",
+        "hub.devstack_cli:app",
+        "hub,agent",
+        "A hub, a broker and nodes on this machine, to try things.",
+        needs=HUB_NEEDS + AGENT_NEEDS,
+    ),
 )
 OWN = ("agent", "hub", "tui", "wire")
 
@@ -40,16 +53,23 @@ class MissingExtra(Exception):
 def load(part: Part) -> typer.Typer:
     """Import a part. Raises MissingExtra when packages are missing, and lets its own mistakes through."""
     module, _, attribute = part.place.partition(":")
+    for package in part.needs:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(_missing(part, package))
     try:
         return cast(typer.Typer, getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as missing:
         root = (missing.name or "").partition(".")[0]
         if root in OWN and missing.name != module and not module.startswith(f"{missing.name}."):
             raise
-        raise MissingExtra(
-            f"`tender {part.name}` needs the package {root}, which is not installed here\n"
-            f'hint: pip install "tender[{part.extra}]"'
-        ) from None
+        raise MissingExtra(_missing(part, root)) from None
+
+
+def _missing(part: Part, package: str) -> str:
+    return (
+        f"`tender {part.name}` needs the package {package}, which is not installed here\n"
+        f'hint: pip install "tender[{part.extra}]"'
+    )
 
 
 class LazyGroup(TyperGroup):

@@ -18,8 +18,9 @@ async def check(config: AgentConfig) -> Finding:
         remedy = "put data_dir on a local disk: locks and shared memory do not work over the network"
         return Finding("sqlite", "fail", f"{folder} is on {kind}", remedy)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240  one look
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as trial:
+        # A look leaves nothing behind: where the folder is not there yet, its place is tried.
+        here = next(path for path in (folder, *folder.parents) if path.is_dir())
+        with tempfile.TemporaryDirectory(dir=here, prefix=".tender-doctor-") as trial:
             mode, level = await _modes(Path(trial) / "trial.db")
     except OSError as error:
         remedy = "is the folder writable, and is there room?"

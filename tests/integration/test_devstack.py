@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -167,6 +168,27 @@ def test_two_devstacks_on_one_folder_are_refused(folder):
         pytest.raises(AssertionError, match="another devstack runs"),
         Devstack(folder, "--nodes", "0"),
     ):
+        pass
+
+
+def test_stopping_says_what_becomes_of_running_work(folder):
+    with Devstack(folder, "--nodes", "1") as stack:
+        os.kill(stack.process.pid, signal.SIGINT)
+        said = stack.process.stdout.read()
+    assert said.startswith("stopping\n")
+    assert f"stopped; with --data-dir {folder} the next start goes on" in said
+
+
+def test_a_port_that_is_taken_and_a_folder_that_cannot_be_are_one_clear_line(folder):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(AssertionError) as refused,
+        Devstack(folder, "--nodes", "1", "--api-port", str(taken.getsockname()[1])),
+    ):
+        pass
+    assert str(refused.value).startswith("error: port ")
+    assert "--api-port" in str(refused.value)
+    with pytest.raises(AssertionError, match="error: cannot use /proc/nowhere"), Devstack("/proc/nowhere"):
         pass
 
 

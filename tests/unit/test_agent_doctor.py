@@ -40,6 +40,11 @@ async def test_a_hook_that_others_may_change_is_a_failure(config, tmp_path):
     assert (found.verdict, "can be changed by others" in found.message) == ("fail", True)
 
 
+async def test_a_look_leaves_nothing_behind(config, tmp_path):
+    await examine(config)
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_hook_that_others_may_swap_is_a_failure_too(config, tmp_path):
     folder = tmp_path / "open"
     folder.mkdir()

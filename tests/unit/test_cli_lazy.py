@@ -36,6 +36,9 @@ main()
         ("yaml", ["job", "list"], "tender[tui]"),
         ("hub", ["hub", "--help"], "tender[hub]"),
         ("agent", ["agent", "--help"], "tender[agent]"),
+        ("litestar", ["hub", "serve"], "tender[hub]"),
+        ("litestar", ["devstack"], "tender[hub,agent]"),
+        ("httpx", ["agent", "run"], "tender[agent]"),
     ],
 )
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(package, words, extra):
