@@ -65,10 +65,12 @@ class Fleet:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for node in self.nodes.values():
-            if node.process is not None:
-                await node.stop()
-        await self.hub.__aexit__()
+        try:
+            for node in self.nodes.values():
+                if node.process is not None:
+                    await node.stop()
+        finally:
+            await self.hub.__aexit__()
 
     async def online(self, count: int) -> None:
         """Wait until so many nodes are connected with their capabilities known."""
