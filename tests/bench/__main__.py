@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import httpx
 
 from tests.bench.costs import Costs, commands_below, pss_mib
 from tests.support.fleet import Fleet
+from tests.support.podman import IMAGE, TestPodman
 
 RUNS = int(os.environ.get("BENCH_RUNS", "100"))
 BURST = int(os.environ.get("BENCH_BURST", "300"))
 LONG = int(os.environ.get("BENCH_LONG", "1000"))
+CONTAINERS = int(os.environ.get("BENCH_CONTAINERS", "10"))
 CAPACITY = """
 [limits]
 total_cpu = "16"
@@ -194,9 +197,46 @@ async def chain(client: httpx.AsyncClient, body: bytes, count: int) -> None:
         await run_one(client, body)
 
 
+async def container_on_one_node(folder: Path) -> None:
+    """From the submission of a container job to the hub's knowledge that it runs, both by the hub's clock."""
+    task = {
+        "Engine": {"Type": "podman", "Params": {"Image": IMAGE, "Entrypoint": ["/bin/sleep"], "Parameters": ["0.3"]}},
+        "Resources": {"CPU": "100m", "Memory": "64Mb"},
+    }
+    body = json.dumps({"Job": {"Type": "batch", "Tasks": [task]}}).encode()
+    podman = TestPodman()
+    podman.start()
+    try:
+        podman.load_image()
+        config = f'name = "boxed"\n{CAPACITY}\n[podman]\nsocket = "{podman.socket}"\n'
+        async with Fleet(folder, {"boxed": config}) as fleet:
+            _, ids = await latency(fleet.hub.client, body, CONTAINERS)
+            times = [await until_running(fleet, job_id) for job_id in ids]
+            steps = await steps_of(fleet.hub.client, ids)
+    finally:
+        podman.close()
+    show("Podman, local image, submit to running", f"{statistics.median(times):.0f} ms", "<= 1500 ms", "<= 700 ms")
+    print(f"    p95 {percentile(times, 0.95):.0f} ms, max {max(times):.0f} ms, {len(times)} runs")
+    for name, value in steps.items():
+        print(f"    {name:<48} {value:8.2f} ms")
+
+
+async def until_running(fleet: Fleet, job_id: str) -> float:
+    """Milliseconds."""
+    submitted = (await fleet.hub.get(f"jobs/{job_id}"))["Job"]["CreateTime"]
+    events = (await fleet.hub.get(f"jobs/{job_id}/history"))["Items"]
+    running = next(e for e in events if (e["Type"], e["Event"]["Message"]) == ("ExecutionLevel", "Running"))
+    return (nanoseconds(running["Time"]) - submitted) / 1e6
+
+
+def nanoseconds(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    return int(moment.timestamp() * 1e6) * 1000
+
+
 async def main() -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {RUNS} runs, bursts of {BURST}, medians\n")
-    wanted: list[Any] = [auction_among_three, one_node]
+    wanted: list[Any] = [auction_among_three, one_node, container_on_one_node]
     for part in wanted:
         if len(sys.argv) > 1 and part.__name__ not in sys.argv[1:]:
             continue
