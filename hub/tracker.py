@@ -22,6 +22,8 @@ from wire.topics import Channel
 log = logging.getLogger(__name__)
 RECEIPTS = 100
 """Receipts in one acknowledgement; 100 stay below its cap."""
+MOST_EVENTS = 1000
+"""Events of one execution that are kept; what a node tells beyond is acknowledged and dropped."""
 TOPICS = {
     ExecutionState.ACCEPTED: ("Execution", "Accepted"),
     ExecutionState.PREPARING: ("Downloading Inputs", "Preparing"),
@@ -212,7 +214,7 @@ def _apply_event(connection: Connection, node_id: str, row: Row, applied: Applie
         log.warning("%s: row %d of lane event cannot be read: %s", node_id, row.o, error)
         return
     known = store.execution(connection, event.execution_id)
-    if known is None or known.node_id != node_id:
+    if known is None or known.node_id != node_id or store.told_enough(connection, known, MOST_EVENTS):
         return
     rows.add_event(
         connection,

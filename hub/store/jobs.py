@@ -228,6 +228,15 @@ def judge_execution(
     return rows.execution(changed)
 
 
+def told_enough(connection: Connection, record: ExecutionRecord, most: int) -> bool:
+    """Whether so many events of this execution are kept already."""
+    found = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM events WHERE job_id = ? AND execution_id = ? LIMIT ?)",
+        (record.job_id, record.id, most),
+    )
+    return found.fetchone()[0] >= most
+
+
 def lose_all(connection: Connection, node_id: str, message: str) -> list[ExecutionRecord]:
     """Give up every execution of a node that has not ended, because nothing will be heard of it."""
     lost: list[ExecutionRecord] = []

@@ -259,6 +259,20 @@ async def test_a_node_cannot_outbid_all_others_by_a_score_beyond_the_scale(bench
     assert {bid["NodeName"]: bid["Score"] for bid in tender["Bids"]} == {"greedy": 100, "honest": 90}
 
 
+async def test_a_node_cannot_fill_the_history_without_end(bench):
+    node = await bench.node("north")
+    job_id = await bench.submit(wasm_job())
+    await bench.finished(job_id)
+    x = node.orders[0].execution_id
+    for batch in range(11):
+        told = [m.NodeEvent(x, "Log", f"line {batch * 100 + n}") for n in range(100)]
+        rows = [m.Row(batch * 100 + n + 1, msgspec.Raw(msgspec.json.encode(one))) for n, one in enumerate(told)]
+        await node.say(Channel.EVENT, m.EventBatch(ep=1, rows=rows))
+    await until(lambda: node.acks[-1].lanes == {"event": 1100})
+    found = (await bench.get(f"jobs/{job_id}/history", execution_id=x, limit="1000"))["Items"]
+    assert len(found) == 1000
+
+
 async def test_a_part_of_a_blob_that_is_not_there_is_refused_with_a_reason(bench):
     node = await bench.node("north")
     ref = bench.hub.blobs.put(b"a module")
