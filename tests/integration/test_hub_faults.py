@@ -58,6 +58,37 @@ async def test_a_tender_whose_award_cannot_be_stored_is_ended_when_it_can(bench,
     assert (known.used, known.offered) == (Resources(), Resources())
 
 
+async def test_a_job_is_not_stored_without_its_first_tender(bench):
+    await bench.node("north")
+    await break_table(bench, "tenders")
+    answer = await bench.call("PUT", "jobs", json={"Job": wasm_job()})
+    assert answer.status_code == 500
+    assert (await bench.get("jobs"))["Items"] == []
+    (known,) = bench.hub.registry.nodes.values()
+    assert (known.offered, bench.hub.board.auctions, bench.hub.board.jobs) == (Resources(), {}, {})
+    await mend(bench)
+    assert (await bench.finished(await bench.submit(wasm_job())))["State"]["StateType"] == "Completed"
+
+
+async def test_the_last_result_and_the_end_of_its_job_are_one_commit(bench):
+    node = await bench.node("north")
+    node.script = (E.ACCEPTED, E.RUNNING)
+    job_id = await bench.submit(wasm_job())
+    await until(lambda: node.orders)
+    sql = "CREATE TRIGGER broken BEFORE UPDATE OF state ON jobs BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    await until(lambda: bench.hub.board.jobs[job_id].job.state == "running")
+    await bench.hub.database.write(lambda c: c.execute(sql))
+    with pytest.raises(Exception, match="disk full"):
+        await node.report(node.orders[0].execution_id, E.COMPLETED)
+    (execution,) = await bench.executions(job_id)
+    assert execution["Tender"]["Accepted"] is False
+    assert not any(ack.receipts for ack in node.acks)
+    await mend(bench)
+    await node.rows()
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
+    assert [e["Tender"]["Accepted"] for e in await bench.executions(job_id)] == [True]
+
+
 async def test_resources_set_aside_for_a_tender_that_cannot_be_stored_are_given_back(bench):
     job_id = await bench.submit(wasm_job(Tasks=[{**wasm_job()["Tasks"][0], "Timeouts": {"QueueTimeout": "1h"}}]))
     await break_table(bench, "tenders")
