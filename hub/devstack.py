@@ -163,10 +163,24 @@ class _Stack:
         """Nodes first, so that they can say goodbye; then the hub, which stops its broker."""
         self._ready_file.unlink(missing_ok=True)
         await asyncio.gather(*(child.stop() for child in self._agents))
+        await asyncio.gather(*(_unmount(storage) for storage in _storages(self._settings.nodes)))
         await self._hub.stop()
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+
+
+def _storages(nodes: list[NodePlan]) -> list[Path]:
+    """Where private Podman services keep their containers."""
+    places = (node.folder / "data" / "podman" / "root" / "overlay" for node in nodes)
+    return [place for place in places if place.exists()]
+
+
+async def _unmount(storage: Path) -> None:
+    """Give up what Podman mounted, so that the folder can be removed. Refused, and left, while containers run."""
+    quiet = asyncio.subprocess.DEVNULL
+    with contextlib.suppress(OSError):  # a machine without umount keeps the mount
+        await (await asyncio.create_subprocess_exec("/bin/umount", str(storage), stdout=quiet, stderr=quiet)).wait()
 
 
 @contextlib.contextmanager

@@ -36,5 +36,8 @@ if [ "$kind" = dev ]; then
     pip install --require-hashes --no-deps --ignore-requires-python -r requirements/s3-server.txt
 fi
 # A plain path file instead of an import hook: the small child processes start faster and stay smaller.
-pip install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+told=$(pip install --no-deps --no-build-isolation --config-settings editable_mode=compat -e . 2>&1) || {
+    echo "$told" >&2
+    exit 1
+}
 stamp_of "$kind" > "$venv/.stamp-$kind"

@@ -183,12 +183,17 @@ def finish(demo: Demo, fleet: Fleet, *, keep: bool) -> None:
     """What to try next; with --keep, wait for Ctrl-C."""
     show.heading("What to try next")
     if not keep:
-        show.line("  make demo KEEP=1        the same, and the fleet stays up")
-        show.line("  tender devstack         a fleet of your own; examples/*.yaml are jobs for it")
-        show.line("  tender agent doctor     what this machine needs to be a node")
+        show.line("  make demo KEEP=1                    the same, and the fleet stays up")
+        show.line("  .venv/bin/tender devstack           a fleet of your own; README.md has a tour of five minutes")
+        show.line("  .venv/bin/tender agent doctor       what this machine needs to be a node")
         return
+    show.line("  in another terminal:")
     show.line(f"  export TENDER_URL={demo.url} PATH={ROOT}/.venv/bin:$PATH", "bold")
-    show.line("  tender node list · tender job list · tender why JOB · tender job run examples/summary.yaml")
+    show.line("  tender node list · tender job list · tender why JOB")
+    show.line(
+        "  tender wasm run -i examples/wasm/weather.csv -o outputs:/outputs"
+        " examples/wasm/summary.wasm /inputs/weather.csv"
+    )
     show.line(f"  the API, described: {demo.url}/schema")
     show.line("\nThe fleet is up. Ctrl-C stops it.", "bold")
     fleet.wait()

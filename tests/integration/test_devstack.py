@@ -192,6 +192,13 @@ def test_a_port_that_is_taken_and_a_folder_that_cannot_be_are_one_clear_line(fol
         pass
 
 
+def test_a_folder_with_a_private_podman_can_be_removed_after_the_stop():
+    with tempfile.TemporaryDirectory(prefix="tds-") as name:  # its end fails on a mount that was left
+        with Devstack(Path(name), "--nodes", "1", "--podman", "first") as stack, HubClient(stack.url) as client:
+            until(lambda: "podman" in client.get(NODES)["Nodes"][0]["Info"]["ComputeNodeInfo"]["ExecutionEngines"])
+        assert name not in Path("/proc/self/mounts").read_text()
+
+
 def test_no_token_stands_in_a_command_line_or_stays_on_disk(folder):
     with Devstack(folder, "--nodes", "1") as stack:
         assert not any("--join " in words or "TENDER_JOIN" in words for words in stack.children().values())
