@@ -92,7 +92,8 @@ def test_node_describe_prints_one_document(hub_stub, tender):
 @pytest.mark.parametrize("action", ["approve", "reject", "delete"])
 def test_decisions_about_a_node_carry_their_message(hub_stub, tender, action):
     hub_stub.answer("PUT", f"{NODES}/north", {"Success": True, "Error": ""})
-    assert tender("node", action, "north", "-m", "because").code == 0
+    ran = tender("node", action, "north", "-m", "because")
+    assert (ran.code, ran.out.startswith("north is ")) == (0, True)
     assert hub_stub.last("PUT").body == {"Action": action, "Message": "because"}
 
 

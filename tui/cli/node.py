@@ -20,6 +20,13 @@ app = typer.Typer(
 )
 
 
+DONE = {
+    "approve": "approved: it is asked for bids from now on",
+    "reject": "rejected: it gets no more work",
+    "delete": "forgotten",
+}
+
+
 class Approval(StrEnum):
     PENDING = "pending"
     APPROVED = "approved"
@@ -87,7 +94,7 @@ def _decide(hub: Hub, node: str, action: str, message: str) -> None:
     if reply.get("Error"):
         screen.note(f"error: {reply['Error']}")
         raise typer.Exit(1)
-    screen.say(f"{node}: {action} done")
+    screen.say(f"{node} is {DONE[action]}")
 
 
 @app.command()
