@@ -247,6 +247,8 @@ class Runner:
                 return
             except ExecutionFailed as failure:
                 log.warning("%s could not be stopped yet: %s", execution_id, failure.message)
+            except Exception:
+                log.exception("%s could not be stopped yet", execution_id)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 30.0)
 
