@@ -23,7 +23,7 @@ AT_ONCE = 16
 OPEN_FILES = 64
 """Paths of results that were looked up lately."""
 _LEVEL = re.compile(r"[a-z0-9_-]{1,64}")
-_SEQUENCES = {"drain": "seq-drain", "undrain": "seq-drain", "resync": "seq-resync", "stop": "seq-stop"}
+SEQUENCES = {"drain": "seq-drain", "undrain": "seq-drain", "resync": "seq-resync", "stop": "seq-stop"}
 """By verb, the number under which its last `seq` is kept; verbs that undo each other share one."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -56,11 +56,11 @@ class Commands:
             elif not self._cache.chunk(command):
                 self._counters["chunks-unasked"] += 1
             return
-        if verb not in _SEQUENCES:
+        if verb not in SEQUENCES:
             self._counters["unknown-verb"] += 1
             return
         # `seq` rises for ever: a repeat, however late, changes nothing.
-        if not await self._numbers.raise_to(_SEQUENCES[verb], command.seq):
+        if not await self._numbers.raise_to(SEQUENCES[verb], command.seq):
             self._counters["replay"] += 1
             return
         if verb == "stop":
