@@ -56,7 +56,9 @@ def set_membership(connection: Connection, node_id: str, membership: Membership,
 
 
 def delete_node(connection: Connection, node_id: str) -> None:
+    """Forget a node, and let the token that it came with bring it back no more."""
     connection.execute("DELETE FROM nodes WHERE id = ?", (node_id,))
+    connection.execute("UPDATE join_tokens SET expires = 0 WHERE substr(used_by, 1, ?) = ?", (len(node_id), node_id))
 
 
 def heard(

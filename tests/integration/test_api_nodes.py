@@ -124,6 +124,19 @@ async def test_a_box_joins_renews_and_is_refused(bench):
         assert (await bench.call("POST", f"/api/v1/agent/{path}", content=b" " * 20_000)).status_code == 413
 
 
+async def test_a_deleted_box_needs_a_new_token(bench):
+    token = (await bench.call("POST", "nodes/token", content=b'{"Approve": true}')).json()["Token"]
+    body = msgspec.json.encode(Applicant().asks(token))
+    for _ in range(2):
+        assert (await bench.call("POST", "/api/v1/agent/enrol", content=body)).status_code == 200
+    await bench.call("PUT", f"nodes/{Applicant().node_id}", json={"Action": "delete"})
+    refused = await bench.call("POST", "/api/v1/agent/enrol", content=body)
+    assert (refused.status_code, await names(bench)) == (401, [])
+    fresh = (await bench.call("POST", "nodes/token", content=b"")).json()["Token"]
+    again = await bench.call("POST", "/api/v1/agent/enrol", content=msgspec.json.encode(Applicant().asks(fresh)))
+    assert again.json()["membership"] == "pending"
+
+
 async def test_a_box_that_joins_again_is_known_by_its_new_name(bench):
     for name in ("old-name", "new-name"):
         token = (await bench.call("POST", "nodes/token", content=b"")).json()["Token"]

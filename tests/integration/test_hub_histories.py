@@ -81,7 +81,7 @@ class History:
                 self.refusing[how[0]] += 1
             case "restart":
                 await self.bench.restart(announce=False)
-                self.bench.hub.dispatcher.settle = 1.0
+                self.bench.hub.orders.settle = 1.0
                 await self.bench.hub.inbox.up(session_present=False)
                 for bids in self.bids.values():
                     bids.clear()  # the hub is away for longer than a hold

@@ -11,6 +11,7 @@ from hub.store.records import BidRecord
 from tests.support.records import tender
 from wire.failures import Reason
 from wire.messages import Bid
+from wire.resources import Resources
 from wire.states import TenderState
 
 NAMES = {"n-1": "north", "n-2": "south", "n-3": "east"}
@@ -21,7 +22,7 @@ def auction(*, ranks=(0, 0, 0), min_bids=None, name="t-1") -> Auction:
     record = tender(TenderState.OPEN)
     record = type(record)(**{f: getattr(record, f) for f in record.__struct_fields__} | {"id": name})
     invited = {node: Ranked(node, rank, {"room": rank}) for node, rank in zip(NAMES, ranks, strict=True)}
-    return Auction(record, invited, opened=10.0, window=2.0, min_bids=min_bids)
+    return Auction(record, invited, opened=10.0, window=2.0, requested=Resources(cpu=1), min_bids=min_bids)
 
 
 def bid(score: float = 50) -> Bid:
