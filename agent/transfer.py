@@ -68,11 +68,10 @@ class _Child:
         return self._process.pid
 
     async def carry_out(self, order: Order, stall: float, moved: Callable[[int], None]) -> dict[str, str]:
-        assert self._process.stdin is not None  # noqa: S101  both are pipes, see start
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stdin is not None  # noqa: S101  a pipe, see start
         self._process.stdin.write(msgspec.json.encode(order) + b"\n")
         await self._process.stdin.drain()
-        while line := await asyncio.wait_for(self._process.stdout.readline(), stall):
+        while line := await self._line(stall):
             report: Progress | Done | Failed = msgspec.json.decode(line, type=Report)
             if isinstance(report, Failed):
                 raise ExecutionFailed(report.reason)
@@ -80,6 +79,11 @@ class _Child:
                 return report.values
             moved(report.moved)
         raise ConnectionResetError("the transfer process ended")
+
+    async def _line(self, stall: float) -> bytes:
+        assert self._process.stdout is not None  # noqa: S101  a pipe, see start
+        async with asyncio.timeout(stall):  # wait_for would swallow a cancellation that comes with a line
+            return await self._process.stdout.readline()
 
     def kill(self) -> None:
         if self._process.returncode is None:

@@ -133,6 +133,7 @@ class Link:
                 log.exception("no session could be opened")
                 why, code = f"{type(error).__name__}: {error}", 0
             self._handler.down(why)
+            _heed_cancellation()
             delay = backoff.next()
             if code == TAKEN_OVER:
                 self._counters["taken-over"] += 1
@@ -324,6 +325,7 @@ class _Session:
             refused = [f for f, code in zip(self._options.filters, codes, strict=False) if _value(code) >= 0x80]
             if refused:
                 raise aiomqtt.MqttError(f"the broker refused the subscription to {', '.join(refused)}")
+            _heed_cancellation()
             yield self
 
     async def take(self) -> list[tuple[Packet, int]]:
@@ -402,6 +404,13 @@ class _Session:
                 self._early.clear()
         else:
             _settle(future, code)
+
+
+def _heed_cancellation() -> None:
+    """End what was cancelled: `wait_for` in aiomqtt swallows that on Python 3.11 if the broker answers just then."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _settle(future: "asyncio.Future[None]", code: Any) -> None:

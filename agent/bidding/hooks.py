@@ -76,7 +76,8 @@ class Hooks:
     async def _ask_one(self, hook: HookSettings, question: bytes, job_id: str) -> Answer:
         try:
             # A queue behind hanging hooks must not turn into bids that come minutes too late.
-            await asyncio.wait_for(self._turns.acquire(), timeout=hook.timeout)
+            async with asyncio.timeout(hook.timeout):
+                await self._turns.acquire()
         except TimeoutError:
             message = f"{AT_ONCE} other hooks were still running after {hook.timeout:g} s"
             raise HookError(hook.name, "hook-busy", message, "make the hooks quicker") from None

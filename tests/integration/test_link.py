@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -125,3 +126,32 @@ async def test_without_a_broker_publishing_says_so(broker, owner):
         await Link(Options(hosts=[], client_id="n-1", tls=broker.context("n-1"), filters=[]), owner).publish(
             Outgoing("a", b"")
         )
+
+
+@pytest.mark.parametrize("answer", ["CONNACK", "SUBACK"])
+async def test_an_end_that_comes_together_with_an_answer_of_the_broker_is_an_end(broker, owner, answer):
+    loop, options = (
+        asyncio.get_running_loop(),
+        Options(hosts=[("localhost", broker.port)], client_id="n-1", tls=broker.context("n-1"), filters=["a/filter"]),
+    )
+    owner.link = Link(options, owner, Counter())
+    running = asyncio.create_task(owner.link.run())
+
+    class EndWith(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if f"Received {answer}" in record.getMessage():
+                loop.call_soon(running.cancel)
+
+    said, ending = logging.getLogger("wire.link"), EndWith()
+    before = said.level
+    said.addHandler(ending)
+    said.setLevel(logging.DEBUG)
+    try:
+        done, _ = await asyncio.wait({running}, timeout=20)
+        assert done == {running}
+        assert running.cancelled()
+    finally:
+        said.removeHandler(ending)
+        said.setLevel(before)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -22,8 +22,19 @@ class WebServer:
         self.scripts: dict[str, Script] = {}
         self.asked: list[str] = []
         self.url = ""
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Hang up on everybody who waits for the rest of an answer."""
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             path = head.split(" ", 2)[1]
@@ -45,6 +56,7 @@ async def web_server() -> AsyncGenerator[WebServer]:
     site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield site
+        await site.close()
 
 
 class Link:
