@@ -15,6 +15,7 @@ from agent.only_one import only_one
 from agent.parts import Parts
 from agent.store.store import Store
 from wire.failures import Conflict, ExecutionFailed, TenderError
+from wire.states import Membership
 
 log = logging.getLogger(__name__)
 GOODBYE = 8.0
@@ -118,7 +119,11 @@ async def _start(parts: Parts) -> None:
 
 async def _announce(parts: Parts, say: Callable[[str], None]) -> None:
     await parts.sync.online.wait()
-    say(f"ready {parts.identity.node_id}")
+    node_id = parts.identity.node_id
+    say(f"ready {node_id}")
+    joined = parts.identity.enrolment()
+    if joined is not None and joined.reply.membership is Membership.PENDING:
+        say(f"not approved when it joined; until it is, it gets no work. On the hub: tender node approve {node_id}")
 
 
 async def _end_orphans(parts: Parts) -> None:

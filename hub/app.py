@@ -31,8 +31,10 @@ from hub.pki import Pki
 from hub.registry import Registry
 from hub.results import Results
 from hub.server import ApiServer
+from hub.store import executions as executions_store
 from hub.store import fleet, schema
-from hub.store import jobs as store
+from hub.store import jobs as jobs_store
+from hub.store import tenders as tenders_store
 from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
@@ -206,14 +208,14 @@ async def _restore(database: Database, registry: Registry, board: Board) -> None
         connection.execute(
             "UPDATE tenders SET state = 'closed', closed = opened, message = 'the hub restarted' WHERE state = 'open'"
         )
-        lives = {job.id: LiveJob(job, resources(job.spec.task.resources)) for job in store.open_jobs(connection)}
-        for execution in store.live_executions(connection):
+        lives = {job.id: LiveJob(job, resources(job.spec.task.resources)) for job in jobs_store.open_jobs(connection)}
+        for execution in executions_store.live_executions(connection):
             if execution.job_id not in lives:
-                job = store.job_by_id(connection, execution.job_id)
+                job = jobs_store.job_by_id(connection, execution.job_id)
                 lives[job.id] = LiveJob(job, resources(job.spec.task.resources))
         for live in lives.values():
-            live.executions = {e.id: e for e in store.executions_of(connection, live.job.id)}
-            live.tenders = store.tenders_of(connection, live.job.id, KEPT_TENDERS)
+            live.executions = {e.id: e for e in executions_store.executions_of(connection, live.job.id)}
+            live.tenders = tenders_store.tenders_of(connection, live.job.id, KEPT_TENDERS)
         return list(lives.values())
 
     for live in await database.write(read):

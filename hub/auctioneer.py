@@ -10,7 +10,7 @@ from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.courier import Courier
 from hub.orders import Orders, carried
-from hub.ranking import Ranked
+from hub.ranking import Ranked, lacked_room
 from hub.registry import Registry
 from hub.scheduler import OpenTender
 from hub.store.records import BidRecord, EventRecord, ExecutionRecord, TenderRecord
@@ -164,7 +164,7 @@ class Auctioneer:
 
     def _remember_declines(self, live: LiveJob, outcome: Outcome) -> None:
         for bid in outcome.record.bids:
-            if bid.outcome == "declined" and bid.reasons and bid.reasons[0].code != "busy":
+            if bid.outcome == "declined" and bid.reasons and not lacked_room(bid.reasons):
                 live.avoid_node(bid.node_id, bid.reasons[0])
 
     def _execution(self, live: LiveJob, auction: Auction, node_id: str) -> ExecutionRecord:

@@ -23,6 +23,8 @@ from wire.states import ExecutionState
 log = logging.getLogger(__name__)
 WAKE_ON_ROOM = 3
 """Waiting jobs looked at when work ends somewhere."""
+JOBS_OWN = {"exit", "cancelled", "trap", "oom", "image-missing", "image-pull"}
+"""Codes of failures that come from the job and not from the node."""
 AGAIN = 5.0
 """Seconds until a plan that failed here, such as a write to a full disk, is tried once more."""
 
@@ -232,11 +234,13 @@ class Dispatcher:
         elif record.state is ExecutionState.REFUSED and live is not None:
             reason = record.status.reason if record.status and record.status.reason else Reason("refused", "refused")
             live.avoid_node(node.id, reason)
-        elif record.state is ExecutionState.FAILED and _kind_of(record) not in {"exit", "cancelled", "trap", "oom"}:
+        elif record.state is ExecutionState.FAILED and _is_the_nodes_fault(record):
             node.failures += 1
             if node.failures >= 3:
                 node.cool_until = clock.monotonic() + min(600.0, 10.0 * 2 ** min(node.failures - 3, 10))
 
 
-def _kind_of(record: ExecutionRecord) -> str:
-    return record.status.reason.code if record.status and record.status.reason else ""
+def _is_the_nodes_fault(record: ExecutionRecord) -> bool:
+    """What the job brought with it, such as a wrong image, says nothing about the node."""
+    reason = record.status.reason if record.status else None
+    return reason is None or (reason.retryable and reason.code not in JOBS_OWN)

@@ -15,8 +15,9 @@ from hub.dispatch import Dispatcher
 from hub.fetches import Fetches
 from hub.orders import Orders
 from hub.registry import Registry
+from hub.store import executions as executions_store
 from hub.store import fleet
-from hub.store import jobs as store
+from hub.store import jobs as jobs_store
 from hub.store.records import ExecutionRecord, JobRecord
 from hub.tracker import Tracker
 from wire import clock
@@ -190,7 +191,7 @@ class Inbox:
         def read(connection: Connection) -> tuple[int, list[WantItem]]:
             return fleet.want_version(connection, node_id), [
                 WantItem(execution.id, execution.desired_ver, execution.desired)
-                for execution in store.live_on(connection, node_id)
+                for execution in executions_store.live_on(connection, node_id)
             ]
 
         return await self._db.read(read)
@@ -208,12 +209,12 @@ class Inbox:
 
     async def _resend(self, node_id: str, execution_id: str) -> None:
         def read(connection: Connection) -> tuple[ExecutionRecord, JobRecord] | None:
-            record = store.execution(connection, execution_id)
+            record = executions_store.execution(connection, execution_id)
             if record is None or record.node_id != node_id:
                 return None
             if record.desired is not Desired.RUN or record.state in TERMINAL_EXECUTIONS:
                 return None  # what was stopped or given up must not come back to life
-            return record, store.job_by_id(connection, record.job_id, record.job_version)
+            return record, jobs_store.job_by_id(connection, record.job_id, record.job_version)
 
         found = await self._db.read(read)
         if found is not None:

@@ -4,8 +4,8 @@ from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.enrolment import KnownNode
 from hub.registry import Node, Registry
+from hub.store import executions as executions_store
 from hub.store import fleet
-from hub.store import jobs as store
 from hub.store.records import ExecutionRecord
 from hub.tokens import TokenUse
 from wire.database import Connection, Database
@@ -94,7 +94,7 @@ class Members:
         def write(connection: Connection) -> list[ExecutionRecord]:
             lost: list[ExecutionRecord] = []
             if membership is not Membership.APPROVED:
-                lost = store.lose_all(connection, node.id, f"node {node.name} was {_DONE[action]}")
+                lost = executions_store.lose_all(connection, node.id, f"node {node.name} was {_DONE[action]}")
             if membership is None:
                 fleet.delete_node(connection, node.id)
             else:

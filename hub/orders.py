@@ -9,7 +9,7 @@ import msgspec
 from hub.blobs import Blobs
 from hub.board import Board
 from hub.courier import Courier
-from hub.store import jobs as store
+from hub.store import executions as executions_store
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord
 from wire import clock
 from wire.database import Connection, Database
@@ -104,8 +104,8 @@ class Orders:
         )
 
         def write(connection: Connection) -> ExecutionRecord | None:
-            store.desire(connection, record.id, Desired.STOP, message)
-            return store.judge_execution(connection, record.id, ExecutionState.LOST, message, event)
+            executions_store.desire(connection, record.id, Desired.STOP, message)
+            return executions_store.judge_execution(connection, record.id, ExecutionState.LOST, message, event)
 
         changed = await self._db.write(write)
         if changed is not None:

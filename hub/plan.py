@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from hub.auction import Auction
 from hub.board import LiveJob
 from hub.scheduler import MoveJob, Step, StopExecution
-from hub.store import jobs as store
+from hub.store import executions as executions_store
+from hub.store import jobs as jobs_store
+from hub.store import tenders as tenders_store
 from hub.store.records import ExecutionRecord, JobRecord
 from wire.database import Connection
 from wire.states import Desired
@@ -38,11 +40,11 @@ class Plan:
     def commit(self, connection: Connection) -> Done:
         """Make all changes; the caller's transaction holds them together."""
         for auction in self.auctions:
-            store.insert_tender(connection, auction.record)
+            tenders_store.insert_tender(connection, auction.record)
         stops = [step for step in self.steps if isinstance(step, StopExecution)]
-        stopped = [store.desire(connection, s.execution_id, Desired.STOP, s.message) for s in stops]
+        stopped = [executions_store.desire(connection, s.execution_id, Desired.STOP, s.message) for s in stops]
         job_id, version = self.live.job.id, self.live.job.version
         moves = [step for step in self.steps if isinstance(step, MoveJob)]
-        moved = [store.move_job(connection, job_id, m.state, m.message, expect=version) for m in moves]
-        job = store.job_by_id(connection, job_id) if any(moved) else None
+        moved = [jobs_store.move_job(connection, job_id, m.state, m.message, expect=version) for m in moves]
+        job = jobs_store.job_by_id(connection, job_id) if any(moved) else None
         return Done([record for record in stopped if record], job)

@@ -14,13 +14,17 @@ from wire.failures import Reason
 from wire.job import Job
 from wire.params import engine_kind
 from wire.quantities import format_size
-from wire.resources import Resources
+from wire.resources import AMOUNTS, Resources
 from wire.states import Membership, NodeState
 
 BUSY = "busy"
 """Code of reasons that go away by themselves when work on the node ends."""
 AWAY = "away"
 """Code of the reason of a node that is not online."""
+COOLING = "cooling"
+"""Code of the reason of a node that has failed too often in a row."""
+MESSAGES_SHOWN = 3
+"""Different messages with one code that a shortage tells."""
 SPREAD = -20.0
 """Rank of a node for each execution of the job that it has already."""
 
@@ -81,7 +85,7 @@ def _presence(question: Question, node: Node) -> float | Reason:
     if presence is not NodeState.ONLINE:
         return Reason(AWAY, f"the node is {presence}", "it is asked when it is back")
     if question.monotonic < node.cool_until:
-        return Reason("cooling", f"cools off after {node.failures} failures in a row", "it is asked again soon")
+        return Reason(COOLING, f"cools off after {node.failures} failures in a row", "it is asked again soon")
     return 0.0
 
 
@@ -186,6 +190,20 @@ def shortage(requested: int, ranked: list[Ranked], answers: Mapping[str, Reason]
     suitable = sum(entry.suitable for entry in ranked)
     text = f"not enough nodes to run job. requested: {requested}, available: {len(ranked)}, suitable: {suitable}."
     reasons = {**(answers or {}), **{entry.node_id: entry.reasons[0] for entry in ranked if entry.reasons}}
-    counts = Counter(f"{reason.code}: {reason.message}" for reason in reasons.values())
-    grouped = "; ".join(f"{count} × {line}" for line, count in counts.most_common(10))
+    counts = Counter(reason.code for reason in reasons.values())
+    grouped = "; ".join(
+        f"{count} × {code}: {_messages(one.message for one in reasons.values() if one.code == code)}"
+        for code, count in counts.most_common(10)
+    )
     return f"{text} {grouped}." if grouped else text
+
+
+def _messages(messages: Iterable[str]) -> str:
+    told = [message for message, _ in Counter(messages).most_common(MESSAGES_SHOWN + 1)]
+    return " / ".join([*told[:MESSAGES_SHOWN], *(["…"] if len(told) > MESSAGES_SHOWN else [])])
+
+
+def lacked_room(reasons: Iterable[Reason]) -> bool:
+    """Whether a node that declined had nothing against the job but the lack of room at that moment."""
+    codes = [(reason.code, reason.retryable) for reason in reasons]
+    return bool(codes) and all(code == BUSY or (code in AMOUNTS and retryable) for code, retryable in codes)

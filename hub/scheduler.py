@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hub.ranking import AWAY, Ranked, shortage
+from hub.ranking import AWAY, COOLING, Ranked, lacked_room, shortage
 from hub.store.records import ExecutionRecord, JobRecord, TenderRecord
 from wire.failures import Reason
 from wire.states import TERMINAL_JOBS, Desired, ExecutionState, JobState, JobType, TenderState
@@ -200,8 +200,9 @@ def _next_try(facts: Facts, slot: int, mine: Sequence[ExecutionRecord], auctions
 
 
 def _coming_back(facts: Facts) -> bool:
-    """Whether a node that lacks nothing but its link may be on its way back, as the hub's own link just was."""
-    return facts.settling and any(e.reasons and all(r.code == AWAY for r in e.reasons) for e in facts.ranked)
+    """Whether a node that suits is soon to be asked: it cools off, or may reconnect as the hub itself just did."""
+    soon = {COOLING, AWAY} if facts.settling else {COOLING}
+    return any(entry.reasons and all(reason.code in soon for reason in entry.reasons) for entry in facts.ranked)
 
 
 def _retry(job: JobRecord, failed: Sequence[ExecutionRecord], now: int) -> Step | None:
@@ -259,7 +260,7 @@ def _give_up(facts: Facts, auctions: Sequence[TenderRecord]) -> Step | None:
     recent = [t for t in auctions if t.state is TenderState.FAILED][-SILENT_ROUNDS:]
     last = recent[-1]
     outcomes = {bid.outcome for bid in last.bids}
-    if outcomes == {"declined"} and not any(r.code == "busy" for b in last.bids for r in b.reasons):
+    if outcomes == {"declined"} and not any(lacked_room(bid.reasons) for bid in last.bids):
         return MoveJob(JobState.FAILED, shortage(job.spec.count, list(facts.ranked), _declines(recent[-1:])))
     if len(recent) >= SILENT_ROUNDS and all({b.outcome for b in t.bids} == {"silent"} for t in recent):
         return MoveJob(JobState.FAILED, shortage(job.spec.count, list(facts.ranked), _declines(recent[-1:])))

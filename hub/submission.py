@@ -12,7 +12,7 @@ from hub.dispatch import Dispatcher
 from hub.inlining import externalise, has_large
 from hub.plan import Done
 from hub.registry import Registry
-from hub.store import jobs as store
+from hub.store import jobs as jobs_store
 from hub.store import search
 from hub.store.records import EventRecord, JobRecord
 from wire import clock
@@ -109,8 +109,8 @@ class Submissions:
             raise Conflict(f"cannot stop job in state {job.state.value.capitalize()}")
 
         def write(connection: Connection) -> JobRecord:
-            store.request_stop(connection, job.id, reason[:REASON_MOST])
-            return store.job_by_id(connection, job.id)
+            jobs_store.request_stop(connection, job.id, reason[:REASON_MOST])
+            return jobs_store.job_by_id(connection, job.id)
 
         await self._db.write(write, self._refresh)
         return str(uuid.uuid4())
@@ -181,7 +181,7 @@ def _commit(connection: Connection, new: JobRecord, *, force: bool) -> JobRecord
     event = EventRecord(
         job_id=new.id, job_version=new.version, topic="Submission", message="Job submitted", time=new.created
     )
-    store.insert_job(connection, new, [event])
+    jobs_store.insert_job(connection, new, [event])
     return new
 
 
@@ -211,5 +211,5 @@ def _next_version(connection: Connection, known: JobRecord, spec: Job, now: int,
     event = EventRecord(
         job_id=known.id, job_version=record.version, topic="Submission", message="Job updated", time=now
     )
-    store.update_job(connection, record, [event])
+    jobs_store.update_job(connection, record, [event])
     return record

@@ -9,8 +9,9 @@ from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.scheduler import has_all_results
+from hub.store import executions as executions_store
 from hub.store import fleet, rows
-from hub.store import jobs as store
+from hub.store import jobs as jobs_store
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord
 from wire import clock
 from wire.database import Connection, Database
@@ -110,7 +111,7 @@ def _repeat(connection: Connection, node_id: str, lane: str, row: Row, applied: 
         status = _status.decode(row.body)
     except msgspec.DecodeError:
         return
-    record = store.execution(connection, status.id)
+    record = executions_store.execution(connection, status.id)
     if record is not None and record.node_id == node_id and record.state is ExecutionState.COMPLETED:
         applied.receipts.append(record.id)
 
@@ -122,14 +123,14 @@ def _apply_status(connection: Connection, node_id: str, row: Row, applied: Appli
         # The number still counts: a row that cannot be read once can never be read.
         log.warning("%s: row %d of lane status cannot be read: %s", node_id, row.o, error)
         return
-    known = store.execution(connection, status.id)
+    known = executions_store.execution(connection, status.id)
     if known is None or known.node_id != node_id:
         reason = Reason("unknown-execution", "the hub knows no such execution of this node", retryable=False)
         applied.refusals.append(Refusal(status.id, ExecutionState.LOST, reason))
         return
     completed = status.state is ExecutionState.COMPLETED
     first = completed and not _slot_taken(connection, known)
-    changed = store.observe(
+    changed = executions_store.observe(
         connection, status, event=_history(known, status), accepted=first, late=completed and not first
     )
     if changed is not None:
@@ -144,12 +145,12 @@ def _apply_status(connection: Connection, node_id: str, row: Row, applied: Appli
 
 def _complete(connection: Connection, last: ExecutionRecord, applied: Applied) -> None:
     """The result that was missing ends its job in the same commit."""
-    job = store.job_by_id(connection, last.job_id)
-    accepted = store.accepted_slots(connection, job.id, job.version)
-    if has_all_results(job, accepted) and store.move_job(
+    job = jobs_store.job_by_id(connection, last.job_id)
+    accepted = executions_store.accepted_slots(connection, job.id, job.version)
+    if has_all_results(job, accepted) and jobs_store.move_job(
         connection, job.id, JobState.COMPLETED, "", expect=job.version
     ):
-        applied.completed.append(store.job_by_id(connection, job.id))
+        applied.completed.append(jobs_store.job_by_id(connection, job.id))
 
 
 def _slot_taken(connection: Connection, known: ExecutionRecord) -> bool:
@@ -213,8 +214,8 @@ def _apply_event(connection: Connection, node_id: str, row: Row, applied: Applie
     except msgspec.DecodeError as error:
         log.warning("%s: row %d of lane event cannot be read: %s", node_id, row.o, error)
         return
-    known = store.execution(connection, event.execution_id)
-    if known is None or known.node_id != node_id or store.told_enough(connection, known, MOST_EVENTS):
+    known = executions_store.execution(connection, event.execution_id)
+    if known is None or known.node_id != node_id or executions_store.told_enough(connection, known, MOST_EVENTS):
         return
     rows.add_event(
         connection,

@@ -2,6 +2,9 @@
 
 import msgspec
 
+AMOUNTS = ("cpu", "memory", "disk", "gpu")
+"""The names of the resources; also codes of the reasons for which there is not enough of one."""
+
 
 class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     """An amount of each resource. `cpu` in cores, `memory` and `disk` in bytes, `gpu` in devices."""
@@ -23,5 +26,4 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def lacking(self, room: "Resources") -> list[str]:
         """Names of the resources of which `room` has less than this amount; empty when all fit."""
-        names = ("cpu", "memory", "disk", "gpu")
-        return [name for name in names if getattr(self, name) > getattr(room, name) + 1e-9]
+        return [name for name in AMOUNTS if getattr(self, name) > getattr(room, name) + 1e-9]

@@ -13,8 +13,10 @@ from hub.api.bodies import Req, read_body
 from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token
 from hub.auction import so_far
 from hub.parts import Hub
-from hub.store import jobs as store
+from hub.store import executions as executions_store
+from hub.store import jobs as jobs_store
 from hub.store import search
+from hub.store import tenders as tenders_store
 from hub.store.records import JobRecord
 from hub.store.search import Page
 from wire.database import Connection
@@ -128,7 +130,7 @@ async def get_job(
     if wait:
         job = await _until_done(hub, job, patience)
     if job_version:
-        job = await hub.database.read(lambda c: store.job_by_id(c, job.id, job_version))
+        job = await hub.database.read(lambda c: jobs_store.job_by_id(c, job.id, job_version))
     shaped: dict[str, Any] = {"Job": shapes.job(job, hub.config.hub_id)}
     wanted = include.split(",")
     if "history" in wanted:
@@ -141,14 +143,14 @@ async def get_job(
 async def _until_done(hub: Hub, job: JobRecord, seconds: float) -> JobRecord:
     """Wait for the job's end without asking again and again."""
     event = hub.dispatcher.finished.setdefault(job.id, asyncio.Event())
-    current: JobRecord = await hub.database.read(lambda c: store.job_by_id(c, job.id))
+    current: JobRecord = await hub.database.read(lambda c: jobs_store.job_by_id(c, job.id))
     if current.state not in TERMINAL_JOBS:
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()
         except TimeoutError:
             pass
-        current = await hub.database.read(lambda c: store.job_by_id(c, job.id))
+        current = await hub.database.read(lambda c: jobs_store.job_by_id(c, job.id))
     if current.state in TERMINAL_JOBS:
         hub.dispatcher.finished.pop(job.id, None)
     return current
@@ -236,7 +238,7 @@ async def versions(request: Req, name: FromPath[str], namespace: FromQuery[str] 
     job = await _find(request, name, namespace)
 
     def read(connection: Connection) -> list[JobRecord]:
-        return [store.job_by_id(connection, job.id, number) for number in search.versions(connection, job.id)]
+        return [jobs_store.job_by_id(connection, job.id, number) for number in search.versions(connection, job.id)]
 
     found = await hub.database.read(read)
     return {"NextToken": "", "Items": [shapes.job(one, hub.config.hub_id) for one in found]}
@@ -247,7 +249,7 @@ async def results(request: Req, name: FromPath[str], namespace: FromQuery[str] =
     """Where to fetch the accepted results. Results kept on nodes are served by this hub."""
     hub = hub_of(request)
     job = await _find(request, name, namespace)
-    found = await hub.database.read(lambda c: store.accepted_of(c, job.id, job.version, LIMIT_MOST))
+    found = await hub.database.read(lambda c: executions_store.accepted_of(c, job.id, job.version, LIMIT_MOST))
     base = (hub.config.public_url or str(request.base_url)).rstrip("/")
     items: list[dict[str, Any]] = []
     for one in found:
@@ -267,7 +269,7 @@ async def why(request: Req, name: FromPath[str], namespace: FromQuery[str] = "de
     """Every auction of a job: who was invited, who bid what, who declined and why."""
     hub = hub_of(request)
     job = await _find(request, name, namespace)
-    tenders = await hub.database.read(lambda c: store.tenders_of(c, job.id, TENDERS_MOST))
+    tenders = await hub.database.read(lambda c: tenders_store.tenders_of(c, job.id, TENDERS_MOST))
     names = {node.id: node.name for node in hub.registry.nodes.values()}
     running = hub.board.auctions
     return {
@@ -282,7 +284,7 @@ async def _find(request: Req, name: str, namespace: str) -> JobRecord:
     hub = hub_of(request)
 
     def read(connection: Connection) -> JobRecord:
-        return store.job_by_id(connection, search.find_job(connection, name, namespace or "default"))
+        return jobs_store.job_by_id(connection, search.find_job(connection, name, namespace or "default"))
 
     return await hub.database.read(read)
 

@@ -13,7 +13,7 @@ from hub.api.bodies import Req, read_body
 from hub.api.jobs import hub_of
 from hub.api.paging import is_true
 from hub.registry import Node
-from hub.store import jobs as store
+from hub.store import executions as executions_store
 from wire import clock
 from wire.enrolment import REQUEST_CAP
 from wire.failures import InvalidRequest, NotFound
@@ -129,7 +129,7 @@ async def result_archive(request: Req, name: FromPath[str]) -> File:
     """One accepted result as .tar.gz, fetched from its node and verified on first use."""
     hub = hub_of(request)
     execution_id = name.removesuffix(".tar.gz")
-    record = await hub.database.read(lambda c: store.execution(c, execution_id))
+    record = await hub.database.read(lambda c: executions_store.execution(c, execution_id))
     if record is None or not name.endswith(".tar.gz"):
         raise NotFound(f"result not found: {name}")
     path = await hub.results.archive(record)

@@ -11,8 +11,9 @@ import pytest
 
 from agent.store.records import Change
 from agent.store.store import Store
+from hub.store import executions as executions_store
 from hub.store import fleet, rows, schema
-from hub.store import jobs as hub_store
+from hub.store import jobs as jobs_store
 from hub.store.records import EventRecord
 from tests.support import records
 from wire.database import Database
@@ -109,10 +110,10 @@ class HubSide:
         def work(c):
             if not c.execute("SELECT 1 FROM jobs").fetchone():
                 fleet.insert_node(c, node_id=NODE, name="n", public_key="", tls_key="", membership=Membership.APPROVED)
-                hub_store.insert_job(c, records.job(), [])
+                jobs_store.insert_job(c, records.job(), [])
             new = records.execution(E.AWARDED, id=execution_id, status=None, ver=0, once=False)
             c.execute("SELECT 1")
-            hub_store.insert_execution(c, new, self._event(execution_id, E.AWARDED))
+            executions_store.insert_execution(c, new, self._event(execution_id, E.AWARDED))
             c.execute("DELETE FROM events WHERE message = 'awarded'")
 
         await self.db.write(work)
@@ -124,11 +125,13 @@ class HubSide:
     async def move(self, execution_id: str, to: ExecutionState, ver: int) -> bool:
         status = ExecutionStatus(id=execution_id, ver=ver, state=to)
         event = self._event(execution_id, to)
-        done = await self.db.write(lambda c: hub_store.observe(c, status, event=event, accepted=False, late=False))
+        done = await self.db.write(
+            lambda c: executions_store.observe(c, status, event=event, accepted=False, late=False)
+        )
         return done is not None
 
     async def state(self, execution_id: str) -> tuple[ExecutionState, int]:
-        found = await self.db.read(lambda c: hub_store.execution(c, execution_id))
+        found = await self.db.read(lambda c: executions_store.execution(c, execution_id))
         assert found is not None
         return found.state, found.ver
 
@@ -140,7 +143,7 @@ class HubSide:
 
     async def desire(self, execution_id: str, desired: Desired, ver: int) -> bool:
         del ver
-        return await self.db.write(lambda c: hub_store.desire(c, execution_id, desired, "")) is not None
+        return await self.db.write(lambda c: executions_store.desire(c, execution_id, desired, "")) is not None
 
     async def sql(self, text: str) -> Any:
         return await self.db.write(lambda c: c.execute(text).fetchall())

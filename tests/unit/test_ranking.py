@@ -241,5 +241,13 @@ def test_what_nodes_said_counts_unless_the_ranking_excludes_them():
 
 def test_the_sentence_of_an_empty_fleet_and_of_a_large_one_stays_short():
     assert shortage(1, []) == "not enough nodes to run job. requested: 1, available: 0, suitable: 0."
-    many = [Ranked(f"n-{n}", reasons=[Reason("label", f"has {n}")]) for n in range(1000)]
+    many = [Ranked(f"n-{n}", reasons=[Reason(f"code-{n % 20}", f"has {n}")]) for n in range(1000)]
     assert shortage(1, many).count("×") == 10
+    assert len(shortage(1, many)) < 1000
+
+
+def test_reasons_of_one_kind_are_counted_together_with_up_to_three_messages():
+    many = [Ranked(f"n-{n}", reasons=[Reason("label", f"has {n % 5}")]) for n in range(10)]
+    assert shortage(1, many).endswith("suitable: 0. 10 × label: has 0 / has 1 / has 2 / ….")
+    few = many[:2]
+    assert shortage(1, few).endswith("suitable: 0. 2 × label: has 0 / has 1.")

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.ranking import Ranked
 from hub.scheduler import (
     OVER,
     AwaitRoom,
@@ -67,6 +68,30 @@ def test_a_batch_job_completes_when_every_slot_has_an_accepted_result():
 def test_when_all_nodes_are_busy_the_job_waits_for_room():
     steps = plan(facts(job(), nodes=ranked(BUSY, BUSY, NO)))
     assert steps == [AwaitRoom(), MoveJob(JobState.QUEUED, "Waiting for a node with room")]
+
+
+def test_a_job_waits_for_a_node_that_cools_off_also_when_it_never_ran():
+    cooling = Reason("cooling", "cools off after 3 failures in a row")
+    for kind in ("batch", "ops"):
+        assert plan(facts(job(kind=kind), nodes=ranked(cooling, NO)))[0] == LookAgain(5.0)
+        (given_up,) = plan(facts(job(kind=kind), nodes=[Ranked("n-1", reasons=[cooling, NO])]))
+        assert given_up.state is JobState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("reasons", "waits"),
+    [
+        ([Reason("memory", "464 MB is free on this node now")], True),
+        ([Reason("memory", "464 MB is free"), BUSY], True),
+        ([Reason("memory", "this node has 1 GB for jobs", retryable=False)], False),
+        ([Reason("memory", "464 MB is free"), Reason("hook-said-no", "12 %")], False),
+    ],
+)
+def test_a_decline_for_lack_of_room_is_no_end(reasons, waits):
+    declined = BidRecord(node_id="n-1", outcome="declined", reasons=reasons)
+    steps = plan(facts(job(), tenders=[tender(TenderState.FAILED, declined)]))
+    assert any(isinstance(step, LookAgain) for step in steps) is waits
+    assert any(isinstance(step, MoveJob) and step.state is JobState.FAILED for step in steps) is not waits
 
 
 def test_when_no_node_can_ever_run_it_the_job_fails_with_grouped_reasons():

@@ -1,0 +1,51 @@
+"""Writing and reading tenders, each function in one transaction."""
+
+from hub.store import rows
+from hub.store.records import TenderRecord
+from wire.database import Connection
+from wire.states import (
+    TenderState,
+)
+
+
+def insert_tender(connection: Connection, record: TenderRecord) -> None:
+    connection.execute(
+        "INSERT INTO tenders (id, job_id, job_version, slot, attempt, direct, state, opened, bids)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.id,
+            record.job_id,
+            record.job_version,
+            record.slot,
+            record.attempt,
+            int(record.direct),
+            record.state,
+            record.opened,
+            rows.encode(record.bids),
+        ),
+    )
+
+
+def close_tender(connection: Connection, record: TenderRecord) -> bool:
+    """Write how an open tender ended. False when it was closed before."""
+    return bool(
+        connection.execute(
+            "UPDATE tenders SET state = ?, closed = ?, execution_id = ?, message = ?, bids = ?"
+            " WHERE id = ? AND state = ?",
+            (
+                record.state,
+                record.closed,
+                record.execution_id,
+                record.message,
+                rows.encode(record.bids),
+                record.id,
+                TenderState.OPEN,
+            ),
+        ).rowcount
+    )
+
+
+def tenders_of(connection: Connection, job_id: str, most: int) -> list[TenderRecord]:
+    """The newest tenders of a job, oldest first."""
+    found = connection.execute("SELECT * FROM tenders WHERE job_id = ? ORDER BY opened DESC LIMIT ?", (job_id, most))
+    return [rows.tender(row) for row in found][::-1]
