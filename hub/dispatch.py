@@ -47,7 +47,7 @@ class Dispatcher:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.finished: dict[str, asyncio.Event] = {}
+        self.ends: dict[str, asyncio.Future[JobRecord]] = {}
         self._room_came = 0
         auctioneer.ended = self._tender_ended
         orders.given_up = self._given_up
@@ -197,9 +197,13 @@ class Dispatcher:
         live = self._board.jobs.get(job.id)
         if live is not None:
             live.job = job
-        event = self.finished.pop(job.id, None) if job.state in scheduler.TERMINAL_JOBS else None
-        if event:
-            event.set()
+        end = self.ends.pop(job.id, None) if job.state in scheduler.TERMINAL_JOBS else None
+        if end is not None and not end.done():
+            end.set_result(job)
+
+    def end_of(self, job_id: str) -> "asyncio.Future[JobRecord]":
+        """The job as it ends, for all who wait for that. It may have ended before: look after asking."""
+        return self.ends.setdefault(job_id, asyncio.get_running_loop().create_future())
 
     def _tender_ended(self, job_id: str, ended: Ended) -> None:
         self.wake(job_id)

@@ -20,13 +20,13 @@ from agent.executors.process_names import boot_id
 from agent.executors.wasm_orders import LINE_CAP, Answer, Orders
 from agent.executors.wasm_spec import refusal
 from agent.workers.wasm_cache import ModuleCache, new_engine
-from agent.workers.wasm_rehearsal import Rehearsal
+from agent.workers.wasm_rehearsal import ROUNDS, Rehearsal
 from agent.workers.wasm_run import run_child
 from agent.workers.wasm_spare import Spare, await_order
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed
 
-QUIET = 0.02
+QUIET = 0.008
 """Seconds without an order after which the next spare is forked: not while a job starts, which needs the cores."""
 NO_ORDER = 0
 """In place of an order's number."""
@@ -130,7 +130,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cache = ModuleCache(Path(sys.argv[1]), new_engine())
     rehearsal = Rehearsal(cache)
-    rehearsal.run()
+    rehearsal.run(ROUNDS)
     parent = Parent(cache, float(sys.argv[2]), rehearsal)
     boot_id()  # read once, here
     gc.collect()

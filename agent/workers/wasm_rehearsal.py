@@ -19,6 +19,7 @@ from agent.workers.wasm_guest import run_guest
 from wire.failures import TenderError
 
 ROUNDS = 10
+"""Enough for Python's bytecode and caches to settle."""
 _SOURCE = '(module (memory (export "memory") 1) (func (export "_start")))'
 _FILE = ModuleFile("", "rehearsal")
 _ORDERS = Orders(
@@ -53,10 +54,11 @@ class Rehearsal:
             digest = own.digest(file)
             self._module = own.ready(digest) or own.compiled(file, digest)
 
-    def run(self) -> None:
+    def run(self, rounds: int) -> None:
+        """Run the tiny module so often. A process needs `ROUNDS` once; a fork of it needs one more."""
         if self._module is None:
             return
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             out, err = (CappedStream(Path(os.devnull), _ORDERS.stream_cap) for _ in range(2))
             run_guest(_ORDERS, [self._module], self._linker, out, err, {})
             out.close()

@@ -44,7 +44,7 @@ def await_order(reading: int, cache: ModuleCache, rehearsal: Rehearsal, close: l
     try:
         for descriptor in close:
             os.close(descriptor)
-        rehearsal.run()  # again: now the pages that it touches are this process's own
+        rehearsal.run(1)  # again: now the pages that it touches are this process's own
         line = b""
         while not line.endswith(b"\n") and len(line) < LINE_CAP and (part := os.read(reading, LINE_CAP)):
             line += part

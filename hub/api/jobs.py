@@ -142,18 +142,16 @@ async def get_job(
 
 async def _until_done(hub: Hub, job: JobRecord, seconds: float) -> JobRecord:
     """Wait for the job's end without asking again and again."""
-    event = hub.dispatcher.finished.setdefault(job.id, asyncio.Event())
+    end = hub.dispatcher.end_of(job.id)
     current: JobRecord = await hub.database.read(lambda c: jobs_store.job_by_id(c, job.id))
-    if current.state not in TERMINAL_JOBS:
-        try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            pass
-        current = await hub.database.read(lambda c: jobs_store.job_by_id(c, job.id))
     if current.state in TERMINAL_JOBS:
-        hub.dispatcher.finished.pop(job.id, None)
-    return current
+        hub.dispatcher.ends.pop(job.id, None)
+        return current
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.shield(end)
+    except TimeoutError:
+        return await hub.database.read(lambda c: jobs_store.job_by_id(c, job.id))
 
 
 @delete("/{name:str}", status_code=200)

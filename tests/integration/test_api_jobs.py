@@ -266,7 +266,7 @@ async def test_waiting_answers_at_the_end_and_not_before(bench):
     await until(lambda: node.orders)
     await node.report(node.orders[0].execution_id, E.COMPLETED)
     assert {job["State"]["StateType"] for job in await asyncio.gather(*waiting)} == {"Completed"}
-    assert not bench.hub.dispatcher.finished
+    assert not bench.hub.dispatcher.ends
 
 
 @pytest.mark.parametrize("wait", ["soon", "-1s", "1e9", "99y"])
