@@ -44,7 +44,6 @@ def run(
     data_dir: DataDir = None,
     join: Annotated[str, typer.Option(help="Join token, for the first start.", envvar="TENDER_JOIN_TOKEN")] = "",
     join_token_file: Annotated[str | None, typer.Option(help="File that holds the join token.")] = None,
-    hub: Annotated[str | None, typer.Option(help="URL of the hub's API.")] = None,
     name: Annotated[str | None, typer.Option(help="Name for people; the host's name if not given.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="key=value, may be repeated.")] = None,
     profile: Annotated[str | None, typer.Option(help="lan, default or metered.")] = None,

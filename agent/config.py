@@ -19,15 +19,14 @@ FILE_CAP = 1024 * 1024
 
 
 class HubSettings(Struct, frozen=True):
-    """Where the hub is. The join token is used once; better in a file than here."""
+    """How to join. The token names the hub and is used once; better in a file than here."""
 
-    url: str = ""
     join_token: str = ""
     join_token_file: str = ""
 
     def __repr__(self) -> str:
         token = "(not shown)" if self.join_token else ""
-        return f"HubSettings(url={self.url!r}, join_token={token!r}, join_token_file={self.join_token_file!r})"
+        return f"HubSettings(join_token={token!r}, join_token_file={self.join_token_file!r})"
 
 
 class HookSettings(Struct, frozen=True):

@@ -10,7 +10,6 @@ from wire.strict_read import nearest
 OPTIONS: dict[str, str] = {
     "data-dir": "data_dir",
     "name": "name",
-    "hub": "hub.url",
     "join-token-file": "hub.join_token_file",
     "labels": "labels",
     "profile": "link.profile",

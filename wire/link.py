@@ -1,76 +1,24 @@
-"""The MQTT 5 session over aiomqtt: will, epoch, back-off, reason codes, and acknowledgement after the commit.
+"""The MQTT 5 session, kept open: will, epoch, back-off, and acknowledgement after the commit.
 
-It knows no meaning of any message. The library's automatic acknowledgement, its queues and its reconnect
-are switched off or bypassed: a message is acknowledged when the handler returns, a publish counts when the
-broker's PUBACK says success, and what must survive a crash lies in an outbox, never here.
+It knows no meaning of any message. A message is acknowledged when the handler returns, and what must survive
+a crash lies in an outbox, never here.
 """
 
 import asyncio
 import contextlib
-import functools
 import logging
-import socket
 import ssl
-from collections import Counter, deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections import Counter
+from typing import Protocol
 
 import aiomqtt
-import msgspec
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from wire.backoff import Backoff
 from wire.failures import TenderError, Unavailable
+from wire.session import Options, Outgoing, Packet, PublishRefused, Session, heed_cancellation, value_of
 
 log = logging.getLogger(__name__)
 TAKEN_OVER = 0x8E
-MAX_PACKET = 268_435_455
-"""Bytes of a packet by the protocol, where the broker names no cap of its own."""
-HEADER = 32
-"""Bytes that fixed header, lengths, message id and properties add to topic and payload."""
-UNREAD = 1000
-"""Packets of QoS 0 that may wait for the handler. Those of QoS 1 are bounded by our Receive Maximum."""
-
-
-class Packet(msgspec.Struct, frozen=True):
-    """One message from the broker."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """One message for the broker. `expiry` in seconds."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-    expiry: int | None = None
-
-
-class PublishRefused(TenderError):
-    """The broker answered a publish with a reason code of failure; sending it again would not help."""
-
-    code = "PublishRefused"
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how to connect. Times in seconds. `in_flight` bounds unacknowledged publishes."""
-
-    hosts: list[tuple[str, int]]
-    client_id: str
-    tls: ssl.SSLContext
-    filters: list[str]
-    keepalive: int = 300
-    session_expiry: int = 86_400
-    in_flight: int = 20
-    timeout: float = 10.0
-    max_packet: int = 262_144
-    will_delay: int = 30
 
 
 class Handler(Protocol):
@@ -102,7 +50,7 @@ class Link:
 
     def __init__(self, options: Options, handler: Handler, counters: Counter[str] | None = None) -> None:
         self._options, self._handler = options, handler
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self.connected = asyncio.Event()
         self.ep = 0
         self._counters = Counter[str]() if counters is None else counters
@@ -133,7 +81,7 @@ class Link:
                 log.exception("no session could be opened")
                 why, code = f"{type(error).__name__}: {error}", 0
             self._handler.down(why)
-            _heed_cancellation()
+            heed_cancellation()
             delay = backoff.next()
             if code == TAKEN_OVER:
                 self._counters["taken-over"] += 1
@@ -154,7 +102,7 @@ class Link:
         why, code = "no broker address to try", 0
         for host, port in self._options.hosts:
             self.ep = await self._handler.new_epoch()
-            session = _Session(self._options, host, port, self._handler.will(self.ep))
+            session = Session(self._options, host, port, self._handler.will(self.ep))
             opened = False
             try:
                 async with session.open():
@@ -175,7 +123,7 @@ class Link:
                 break
         return why, code
 
-    async def _pump(self, session: "_Session") -> None:
+    async def _pump(self, session: "Session") -> None:
         """Feed the handler until the link is lost. `up` runs beside it."""
         announce = asyncio.create_task(self._announce(session))
         try:
@@ -188,7 +136,7 @@ class Link:
             announce.cancel()
             await asyncio.gather(announce, return_exceptions=True)
 
-    async def _announce(self, session: "_Session") -> None:
+    async def _announce(self, session: "Session") -> None:
         try:
             await self._handler.up(session_present=session.session_present)
         except Unavailable as error:
@@ -212,238 +160,10 @@ class Link:
                 await self._handle([packet])
 
 
-class _Client(aiomqtt.Client):
-    """aiomqtt's client with its inner parts in reach: flags, reason codes and manual acks are only there."""
-
-    @property
-    def paho(self) -> Any:
-        return self._client
-
-    @property
-    def lost(self) -> "asyncio.Future[None]":
-        """Done when the connection is gone."""
-        return self._disconnected
-
-    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        """Write what was queued in this turn of the loop at once, instead of asking first whether one may.
-
-        aiomqtt wakes the loop through its self-pipe and registers the socket for each packet: five system
-        calls where one will do. The socket is only watched when it is really full.
-        """
-        if not self._connected.done():
-            super()._on_socket_register_write(client, userdata, sock)  # may come from the connecting thread
-        else:
-            self._loop.call_soon(self._flush, sock)
-
-    def _on_socket_unregister_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        del client, userdata
-        if sock.fileno() >= 0:
-            self._loop.remove_writer(sock.fileno())
-
-    def _flush(self, sock: Any) -> None:
-        try:
-            self._client.loop_write()
-        except Exception as error:  # noqa: BLE001  whatever it is, the connection is no good any more
-            if not self._disconnected.done():
-                self._disconnected.set_exception(error)
-            return
-        if self._client.want_write() and sock.fileno() >= 0:
-            self._loop.add_writer(sock.fileno(), self._flush, sock)
-
-
-class _Session:
-    """One connection. Wraps aiomqtt where it drops what we need (flags, reason codes, manual ack)."""
-
-    def __init__(self, options: Options, host: str, port: int, will: Outgoing) -> None:
-        self._options = options
-        self._client = _Client(
-            host,
-            port,
-            identifier=options.client_id,
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=False,
-            keepalive=options.keepalive,
-            timeout=options.timeout,
-            tls_context=options.tls,
-            properties=_properties(
-                PacketTypes.CONNECT,
-                SessionExpiryInterval=options.session_expiry,
-                ReceiveMaximum=max(20, options.in_flight),
-                MaximumPacketSize=options.max_packet,
-            ),
-            will=aiomqtt.Will(
-                will.topic,
-                will.payload,
-                qos=1,
-                retain=True,
-                properties=_properties(PacketTypes.WILLMESSAGE, WillDelayInterval=options.will_delay),
-            ),
-            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-            max_inflight_messages=options.in_flight,
-            logger=log,
-        )
-        self._paho: Any = self._client.paho
-        self._incoming: deque[tuple[Packet, int]] = deque()
-        self._arrived = asyncio.Event()
-        self._pending: dict[int, asyncio.Future[None]] = {}
-        self._early: dict[int, Any] = {}
-        self._slots = asyncio.Semaphore(options.in_flight)
-        self._largest = MAX_PACKET
-        self.session_present = False
-        self._hook()
-
-    def _hook(self) -> None:
-        self._paho.manual_ack_set(True)  # noqa: FBT003  paho's own signature
-        self._paho.on_message = self._on_message
-        self._paho.on_publish = self._on_publish
-        connected: Callable[..., None] = self._paho.on_connect
-        disconnected: Callable[..., None] = self._paho.on_disconnect
-
-        def on_connect(client: Any, userdata: Any, flags: Any, code: Any, properties: Any = None) -> None:
-            self.session_present = bool(flags.session_present)
-            limit = getattr(properties, "ReceiveMaximum", None)
-            if limit is not None and limit < self._options.in_flight:
-                self._slots = asyncio.Semaphore(limit)
-            self._largest = getattr(properties, "MaximumPacketSize", MAX_PACKET)
-            connected(client, userdata, flags, code, properties)
-
-        def on_disconnect(*arguments: Any) -> None:
-            disconnected(*arguments)
-            self._arrived.set()
-
-        self._paho.on_connect = on_connect
-        self._paho.on_disconnect = on_disconnect
-
-    def open(self) -> contextlib.AbstractAsyncContextManager["_Session"]:
-        return self._opened()
-
-    @contextlib.asynccontextmanager
-    async def _opened(self):  # noqa: ANN202  the context manager type is in `open`
-        async with self._client:
-            self._client.lost.add_done_callback(lambda _: self._arrived.set())
-            codes = await self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._options.filters])
-            refused = [f for f, code in zip(self._options.filters, codes, strict=False) if _value(code) >= 0x80]
-            if refused:
-                raise aiomqtt.MqttError(f"the broker refused the subscription to {', '.join(refused)}")
-            _heed_cancellation()
-            yield self
-
-    async def take(self) -> list[tuple[Packet, int]]:
-        """All that has arrived, at least one message. Raises MqttError when the link is lost."""
-        while not self._incoming:
-            lost = self._client.lost
-            if lost.done():
-                raise aiomqtt.MqttError("the connection was lost") from (lost.exception() or None)
-            self._arrived.clear()
-            if not self._incoming and not lost.done():
-                await self._arrived.wait()
-        batch = list(self._incoming)
-        self._incoming.clear()
-        return batch
-
-    def ack(self, mid: int) -> None:
-        if mid:
-            self._paho.ack(mid, 1)
-
-    async def publish(self, message: Outgoing) -> None:
-        if len(message.payload) + len(message.topic) + HEADER > self._largest:
-            # The broker would end the session for it, again and again.
-            raise PublishRefused(f"{message.topic}: {len(message.payload)} bytes are over the broker's {self._largest}")
-        properties = None
-        if message.expiry is not None:
-            properties = _expiring(message.expiry)
-        async with self._slots:
-            info = self._paho.publish(message.topic, message.payload, message.qos, message.retain, properties)
-            if info.rc != 0:
-                raise Unavailable(f"the message could not be sent: code {info.rc}")
-            if message.qos == 0:
-                return
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if info.mid in self._early:
-                _settle(done, self._early.pop(info.mid))
-            else:
-                self._pending[info.mid] = done
-            await self._confirmed(info.mid, done, message.topic)
-
-    async def _confirmed(self, mid: int, done: "asyncio.Future[None]", topic: str) -> None:
-        try:
-            async with asyncio.timeout(self._options.timeout):
-                await done
-        except TimeoutError:
-            # The library would send it again after the next connect; a new session object makes sure it does not.
-            self.lose()
-            raise Unavailable(f"the broker did not confirm {topic} in {self._options.timeout} s") from None
-        finally:
-            self._pending.pop(mid, None)
-
-    def fail_pending(self) -> None:
-        """The link is gone: whoever waits for a confirmation hears so now."""
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(Unavailable("the link was lost before the broker confirmed"))
-        self._pending.clear()
-
-    def lose(self) -> None:
-        """Give the connection up without a goodbye, so that the will stands until the next birth."""
-        with contextlib.suppress(OSError, AttributeError):
-            self._paho.socket().shutdown(socket.SHUT_RDWR)
-
-    def _on_message(self, _client: Any, _userdata: Any, message: Any) -> None:
-        if not message.qos and len(self._incoming) >= UNREAD:
-            return  # whoever floods us without waiting for acknowledgements is not one of ours
-        packet = Packet(message.topic, bytes(message.payload), bool(message.retain))
-        self._incoming.append((packet, message.mid if message.qos else 0))
-        self._arrived.set()
-
-    def _on_publish(self, _client: Any, _userdata: Any, mid: int, code: Any, _properties: Any) -> None:
-        future = self._pending.get(mid)
-        if future is None:
-            # PUBACK can be read inside publish() before the caller knows the message id.
-            self._early[mid] = code
-            if len(self._early) > 1000:
-                self._early.clear()
-        else:
-            _settle(future, code)
-
-
-def _heed_cancellation() -> None:
-    """End what was cancelled: `wait_for` in aiomqtt swallows that on Python 3.11 if the broker answers just then."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-def _settle(future: "asyncio.Future[None]", code: Any) -> None:
-    if future.done():
-        return
-    # 0x10 says that nobody subscribes now; retained documents and offline sessions make that ordinary.
-    if _value(code) >= 0x80:
-        future.set_exception(PublishRefused(f"the broker refused the message: {code}", details={"code": str(code)}))
-    else:
-        future.set_result(None)
-
-
-def _value(code: Any) -> int:
-    return int(getattr(code, "value", code))
-
-
 def _code_of(error: BaseException) -> int:
     cause = error.__cause__ or error
     code = getattr(cause, "rc", None)
-    return _value(code) if code is not None else 0
-
-
-def _properties(kind: int, **values: Any) -> Properties:
-    properties = Properties(kind)
-    for name, value in values.items():
-        setattr(properties, name, value)
-    return properties
-
-
-@functools.lru_cache(maxsize=32)
-def _expiring(seconds: int) -> Properties:
-    """Publish properties, made once for each of the few expiries: the library only reads them."""
-    return _properties(PacketTypes.PUBLISH, MessageExpiryInterval=seconds)
+    return value_of(code) if code is not None else 0
 
 
 def mutual_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:

@@ -12,7 +12,8 @@ import pytest
 from tests.support.agent_bench import eventually
 from tests.support.scripted_broker import NOT_AUTHORIZED, ScriptedBroker, message, scripted_broker
 from wire.failures import Unavailable
-from wire.link import UNREAD, Link, Options, Outgoing, Packet, PublishRefused
+from wire.link import Link, Options, Outgoing, Packet, PublishRefused
+from wire.session import UNREAD
 
 
 class Owner:
@@ -142,7 +143,7 @@ async def test_an_end_that_comes_together_with_an_answer_of_the_broker_is_an_end
             if f"Received {answer}" in record.getMessage():
                 loop.call_soon(running.cancel)
 
-    said, ending = logging.getLogger("wire.link"), EndWith()
+    said, ending = logging.getLogger("wire.session"), EndWith()
     before = said.level
     said.addHandler(ending)
     said.setLevel(logging.DEBUG)

@@ -15,7 +15,6 @@ name = "pump-7"
 [labels]
 region = "eu"
 [hub]
-url = "https://hub.example:1234"
 join_token_file = "/etc/tender/token"
 [limits]
 total_cpu = "50%"
