@@ -137,7 +137,7 @@ async def test_what_no_node_of_the_fleet_has_is_said_at_submission(fleet, body, 
     [
         (
             {"Constraints": [{"Key": "region", "Operator": "=", "Values": ["cn"]}]},
-            ["1 × label: needs region = cn, has eu", "1 × label: needs region = cn, has us"],
+            ["2 × label: needs region = cn, has ", "needs region = cn, has us", "needs region = cn, has eu"],
         ),
         ({"Task": {"Resources": {"GPU": "7"}}}, ["2 × gpu: needs 7 gpu, has 0"]),
         (
