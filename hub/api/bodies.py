@@ -1,7 +1,7 @@
 """Bodies from outside: who may send one, in which form, how large, and how long it may take."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from litestar import Request
@@ -9,7 +9,8 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from hub.config import HubConfig
-from wire.failures import Forbidden, TooLarge
+from wire.failures import Forbidden, InvalidRequest, TooLarge
+from wire.strict_json import read_json
 
 BODY_MOST = 10 * 1024 * 1024
 WITHIN = 20.0
@@ -63,3 +64,15 @@ async def read_body(request: Req, most: int = BODY_MOST) -> bytes:
     except TimeoutError:
         raise HTTPException(status_code=408, detail=f"the body did not come within {patience:g} s") from None
     return bytes(parts)
+
+
+async def stop_reason(request: Req) -> str:
+    """The reason in the body of a stop, as Bacalhau's CLI sends it. The SDK sends an empty object, curl nothing."""
+    body = await read_body(request, 64 * 1024)
+    if not body.strip():
+        return ""
+    fields = read_json(body)
+    if not isinstance(fields, dict):
+        raise InvalidRequest("the body must be an object", hint='send {"reason": "…"}, or nothing')
+    found = [value for key, value in cast(dict[str, object], fields).items() if key.lower() == "reason"]
+    return found[0] if found and isinstance(found[0], str) else ""

@@ -20,7 +20,7 @@ STATUS: dict[type[failures.TenderError], int] = {
     failures.Unavailable: 503,
     failures.Untrusted: 502,
     failures.ExecutionFailed: 502,
-    NoChange: 500,
+    NoChange: 409,
 }
 
 

@@ -9,7 +9,7 @@ from litestar import Router, delete, get, put, route
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from hub.api import selectors, shapes
-from hub.api.bodies import Req, read_body
+from hub.api.bodies import Req, read_body, stop_reason
 from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token
 from hub.auction import so_far
 from hub.parts import Hub
@@ -134,9 +134,9 @@ async def get_job(
     shaped: dict[str, Any] = {"Job": shapes.job(job, hub.config.hub_id)}
     wanted = include.split(",")
     if "history" in wanted:
-        shaped["History"] = await _history(hub, job, Page(LIMIT_MOST, 0), "all", "", 0, None)
+        shaped["History"] = await _history(hub, job, Page(LIMIT_MOST, 0), "all", "", 0, job.version)
     if "executions" in wanted:
-        shaped["Executions"] = await _executions(hub, job, None, Page(LIMIT_MOST, 0))
+        shaped["Executions"] = await _executions(hub, job, job.version, Page(LIMIT_MOST, 0))
     return shaped
 
 
@@ -158,9 +158,10 @@ async def _until_done(hub: Hub, job: JobRecord, seconds: float) -> JobRecord:
 async def stop(
     request: Req, name: FromPath[str], namespace: FromQuery[str] = "default", reason: FromQuery[str] = ""
 ) -> dict[str, Any]:
-    """Ask for a job's end. Its executions are told at once; nothing is deleted."""
+    """Ask for a job's end. Its executions are told at once; nothing is deleted. The reason may come in the body."""
+    told = await stop_reason(request)
     job = await _find(request, name, namespace)
-    return {"EvaluationID": await hub_of(request).submissions.stop(job, reason)}
+    return {"EvaluationID": await hub_of(request).submissions.stop(job, reason or told)}
 
 
 @get("/{name:str}/history")

@@ -150,33 +150,4 @@ async def renew(request: Req) -> Response[Any]:
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
-@get("/api/v1/agent/alive", tags=["agent"])
-async def alive() -> dict[str, str]:
-    """Whether the hub answers."""
-    return {"Status": "OK"}
-
-
-@get("/api/v1/agent/version", tags=["agent"])
-async def version() -> dict[str, Any]:
-    """The API level that this hub speaks."""
-    return shapes.version()
-
-
-@get("/api/v1/agent/node", tags=["agent"])
-async def hub_node(request: Req) -> dict[str, Any]:
-    """The hub as a node of type Requester, as Bacalhau shows it."""
-    hub = hub_of(request)
-    return {
-        "Info": {
-            "NodeID": hub.config.hub_id,
-            "NodeType": "Requester",
-            "Labels": {},
-            "SupportedProtocols": ["tender/1"],
-            "BacalhauVersion": shapes.version(),
-        },
-        "Membership": "APPROVED",
-        "Connection": "CONNECTED",
-    }
-
-
-agent_routes = [result_archive, enrol, renew, alive, version, hub_node]
+agent_routes = [result_archive, enrol, renew]

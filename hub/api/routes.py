@@ -2,30 +2,31 @@
 
 import secrets
 
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import StoplightRenderPlugin
 from litestar.types import Message, Scope
 
-from hub.api import errors
-from hub.api.bodies import BODY_MOST, WITHIN, check_sender
+from hub.api import agent, errors, first_contact
+from hub.api.bodies import BODY_MOST, WITHIN, Req, check_sender
+from hub.api.clients import refuse_old_client, tell_version
 from hub.api.jobs import router as jobs_router
 from hub.api.nodes import agent_routes, nodes_router
 from hub.config import VERSION
 from hub.parts import Hub
 from wire.failures import TenderError
 
-_ALWAYS = [(b"x-bacalhau-git-version", b"v1.9.3"), (b"vary", b"Origin"), (b"x-content-type-options", b"nosniff")]
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 
 
 def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
     """The application over a built hub. `patience`: seconds that a body may take."""
     return Litestar(
-        route_handlers=[jobs_router, nodes_router, *agent_routes],
+        route_handlers=[jobs_router, nodes_router, *agent_routes, *agent.routes, *first_contact.routes],
         state=State({"hub": hub, "patience": patience}),
-        before_request=check_sender,
+        before_request=_first,
         exception_handlers={
             TenderError: errors.tender_error,
             HTTPException: errors.http_error,
@@ -44,9 +45,18 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
     )
 
 
+async def _first(request: Req) -> Response[dict[str, str]] | None:
+    """What is looked at before any route: the client's version, then who sends."""
+    refusal = refuse_old_client(request)
+    if refusal is None:
+        await check_sender(request)
+    return refusal
+
+
 async def _headers(message: Message, scope: Scope) -> None:
     """On every answer, also on one for a path that there is not."""
     del scope
     if message["type"] == "http.response.start":
+        tell_version(message)
         request_id = secrets.token_hex(16).encode()
-        message["headers"] = [*message["headers"], *_ALWAYS, (b"x-request-id", request_id)]
+        message["headers"] = [*message["headers"], _NO_SNIFFING, (b"x-request-id", request_id)]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hub.api.clients import version
 from hub.registry import Node
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
@@ -228,19 +229,6 @@ def node(value: Node, now: int) -> dict[str, Any]:
             "Outbox": health.outbox if health else 0,
             "Counters": health.counters if health else {},
         },
-    }
-
-
-def version() -> dict[str, str]:
-    """The API level that this hub speaks; Bacalhau's clients compare it."""
-    return {
-        "Major": "1",
-        "Minor": "9",
-        "GitVersion": "v1.9.3",
-        "GitCommit": "",
-        "BuildDate": "1970-01-01T00:00:00Z",
-        "GOOS": "linux",
-        "GOARCH": "amd64",
     }
 
 

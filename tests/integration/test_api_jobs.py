@@ -202,7 +202,7 @@ async def test_the_same_name_makes_the_next_version_and_all_versions_are_kept(be
 
 async def test_no_change_is_said_and_can_be_forced(bench):
     await bench.submit(wasm_job(Name="same"))
-    answer = said(await bench.call("PUT", "jobs", json={"Job": wasm_job(Name="same")}), 500)
+    answer = said(await bench.call("PUT", "jobs", json={"Job": wasm_job(Name="same")}), 409)
     assert "no changes detected" in answer["Message"]
     assert "--force" in answer["Hint"]
     await bench.submit(wasm_job(Name="same"), Force=True)

@@ -161,13 +161,13 @@ async def test_the_hub_says_that_it_lives_its_level_and_who_it_is(bench):
     assert (await bench.get("/api/v1/agent/alive")) == {"Status": "OK"}
     assert (await bench.get("/api/v1/agent/version"))["GitVersion"] == "v1.9.3"
     told = await bench.get("/api/v1/agent/node")
-    assert (told["Info"]["NodeID"], told["Info"]["NodeType"]) == ("hub", "Requester")
+    assert (told["NodeID"], told["NodeType"]) == ("hub", "Requester")
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"), ("GET", "/api/v1/orchestrator/bogus"), ("PATCH", "/api/v1/orchestrator/jobs"),
+        ("GET", "/bogus"), ("GET", "/api/v1/orchestrator/bogus"), ("PATCH", "/api/v1/orchestrator/jobs"),
         ("DELETE", "/api/v1/orchestrator/jobs"), ("GET", "/api/v1/orchestrator/results/x"),
         ("GET", "/api/v1/orchestrator/results/e-1.tar.gz"), ("GET", "/api/v1/orchestrator/results/..%2f..%2fhub.db"),
         ("GET", "/api/v1/orchestrator/results/%2e%2e.tar.gz"), ("PUT", "/api/v1/agent/alive"),
@@ -193,8 +193,9 @@ async def test_the_openapi_page_lists_every_route(bench):
     assert "<html" in (await bench.call("GET", "/schema")).text.lower()
     document = json.loads((await bench.call("GET", "/schema/openapi.json")).text)
     assert set(document["paths"]) == {
-        "/api/v1/agent/alive", "/api/v1/agent/enrol", "/api/v1/agent/node", "/api/v1/agent/renew",
-        "/api/v1/agent/version", "/api/v1/orchestrator/jobs", "/api/v1/orchestrator/jobs/validate",
+        "/api/v1/agent/alive", "/api/v1/agent/authconfig", "/api/v1/agent/config", "/api/v1/agent/debug",
+        "/api/v1/agent/enrol", "/api/v1/agent/node", "/api/v1/agent/renew", "/api/v1/agent/version",
+        "/api/v1/auth", "/api/v1/auth/{method}", "/api/v1/orchestrator/jobs", "/api/v1/orchestrator/jobs/validate",
         "/api/v1/orchestrator/jobs/{name}", "/api/v1/orchestrator/jobs/{name}/executions",
         "/api/v1/orchestrator/jobs/{name}/history", "/api/v1/orchestrator/jobs/{name}/results",
         "/api/v1/orchestrator/jobs/{name}/versions", "/api/v1/orchestrator/jobs/{name}/why",
