@@ -1,11 +1,13 @@
 """Job files, YAML or JSON, as plain values for `wire/job_parse.py`: capped, no tags, no key given twice."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
+from tui.templates import filled_in
 from wire.failures import InvalidRequest, NotFound, TooLarge
 from wire.strict_json import MAX_BYTES, read_json
 
@@ -44,10 +46,17 @@ for _name, _pattern, _firsts in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"(?:{_pattern.pattern})$"), list(_firsts))
 
 
-def read_job_text(text: bytes, name: str = "the job file") -> dict[str, object]:
-    """The one document in a YAML or JSON text called `name`. Raises InvalidRequest or TooLarge."""
+def read_job_text(
+    text: bytes, name: str = "the job file", values: Mapping[str, str] | None = None
+) -> dict[str, object]:
+    """The one document in a YAML or JSON text called `name`, a template if there are `values`.
+
+    Raises InvalidRequest or TooLarge.
+    """
     if len(text) > MAX_BYTES:
         raise TooLarge(f"{name} has more than {MAX_BYTES} bytes", hint="large data goes into input sources")
+    if values is not None and b"{{" in text:
+        text = filled_in(_text(text, name), values, name).encode()
     if not text.strip():
         raise InvalidRequest(f"{name} is empty", hint=EXAMPLE)
     try:
@@ -59,13 +68,20 @@ def read_job_text(text: bytes, name: str = "the job file") -> dict[str, object]:
     return cast(dict[str, object], value)
 
 
-def read_job_file(path: Path) -> dict[str, object]:
+def read_job_file(path: Path, values: Mapping[str, str] | None = None) -> dict[str, object]:
     """The job in a file. Raises NotFound, InvalidRequest or TooLarge."""
     try:
         with path.open("rb") as file:
-            return read_job_text(file.read(MAX_BYTES + 1), str(path))
+            return read_job_text(file.read(MAX_BYTES + 1), str(path), values)
     except OSError as failed:
         raise NotFound(f"cannot read {path}: {failed.strerror}") from None
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as bad:
+        raise InvalidRequest(f"{name}: not UTF-8: bad byte at position {bad.start}") from None
 
 
 def _read_yaml(text: bytes) -> object:

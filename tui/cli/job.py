@@ -1,6 +1,7 @@
 """`tender job …`: submit, look at, follow, stop jobs, and get their results."""
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from tui import screen, views
 from tui.cli.describe import describe_job
 from tui.cli.get import get_results
 from tui.cli.grouped import grouped
-from tui.cli.options import Hub, JobName, Run, Shown, Space
+from tui.cli.options import Hub, JobName, Run, Shown, Space, Template
 from tui.client import JOBS
 from tui.flags import label_filters
 from tui.follow import TERMINAL, state_of
@@ -44,12 +45,12 @@ class EventType(StrEnum):
 JobFile = Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON; - reads standard input.")]
 
 
-def _read(file: str) -> dict[str, Any]:
+def _read(file: str, values: Mapping[str, str] | None = None) -> dict[str, Any]:
     if file == "-":
         if sys.stdin.isatty():
             screen.note("type the job, YAML or JSON, and end it with Ctrl-D")
-        return read_job_text(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
-    return read_job_file(Path(file))
+        return read_job_text(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input", values)
+    return read_job_file(Path(file), values)
 
 
 def _list(items: dict[str, Any], shown: Shown, table: Any, key: str = "Items") -> None:
@@ -67,12 +68,13 @@ def run(
     hub: Hub,
     run: Run,
     shown: Shown,
+    template: Template,
     file: JobFile = "-",
     name: Annotated[str, typer.Option(help="Name it otherwise than the file does.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Submit again what did not change.")] = False,
 ) -> None:
-    """Submit a job file and wait for its end."""
-    document = _read(file)
+    """Submit a job file and wait for its end. {{.name}} in it is replaced by what --template-vars gives."""
+    document = _read(file, template.values)
     if name:
         for key in [key for key in document if key.lower() == "name"]:
             del document[key]

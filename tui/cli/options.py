@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from tui.client import HubClient, hub_url
 from tui.screen import Output
+from tui.template_values import template_values
 
 JobName = Annotated[str, Argument(metavar="JOB", help="Id, unique beginning of an id, or name.")]
 NodeName = Annotated[str, Argument(metavar="NODE", help="Id, unique beginning of an id, or name.")]
@@ -53,6 +54,26 @@ class Run:
     follow: Annotated[bool, Option("-f", "--follow", help="Print the program's output when it ended.")] = False
     id_only: Annotated[bool, Option("--id-only", help="Print the job's id and nothing else.")] = False
     dry_run: Annotated[bool, Option("--dry-run", help="Print the job as it would be stored, and stop.")] = False
+
+
+@dataclass(frozen=True)
+class Template:
+    """What is written in place of `{{.name}}` in a job file."""
+
+    template_vars: Annotated[
+        list[str] | None, Option("-V", "--template-vars", help="NAME=VALUE for {{.NAME}} in the file.")
+    ] = None
+    template_envs: Annotated[
+        str, Option("-E", "--template-envs", metavar="REGEX", help="Variables from here whose name matches; * is all.")
+    ] = ""
+    no_template: Annotated[bool, Option("--no-template", help="Take the file as it stands, braces and all.")] = False
+
+    @property
+    def values(self) -> dict[str, str] | None:
+        """By name; None when the file is not a template."""
+        if self.no_template:
+            return None
+        return template_values(self.template_vars or [], self.template_envs, os.environ)
 
 
 @dataclass(frozen=True)
