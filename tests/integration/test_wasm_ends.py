@@ -10,7 +10,7 @@ from wasmtime import wat2wasm
 
 from agent.executors.base import ExitReport
 from tests.support.executors import until
-from tests.support.wasm_work import Heartbeat, WasmBench, process_of, wasm_fixture  # noqa: F401
+from tests.support.wasm_work import Heartbeat, WasmBench, children_of, process_of, wasm_fixture  # noqa: F401
 from tests.support.wat import Program
 from wire.failures import ExecutionFailed, Reason
 from wire.resources import Resources
@@ -208,14 +208,16 @@ async def test_no_zombies_and_no_open_descriptors_stay_behind(wasm: WasmBench):
     for name in ("compiled", "mapped"):  # the parent keeps the compiled file open
         handle = await wasm.executor.start(wasm.work(program, f"e-{name}"))
         await wasm.executor.wait(handle)
-    await until(lambda: not Path(f"/proc/{process_of(handle)}").exists())
     parent = wasm.executor.parent.pid
+    assert parent is not None
+    await until(lambda: children_of(parent) not in ([], [process_of(handle)]) and len(children_of(parent)) == 1)
     before = _descriptors(os.getpid()), _descriptors(parent)
     works = [wasm.work(program, f"e-{n}") for n in range(20)]
     handles = await asyncio.gather(*(wasm.executor.start(work) for work in works))
     reports: list[ExitReport] = await asyncio.gather(*(wasm.executor.wait(handle) for handle in handles))
     assert {report.exit_code for report in reports} == {0}
-    await until(lambda: not any(Path(f"/proc/{process_of(handle)}").exists() for handle in handles))
+    worked = {process_of(handle) for handle in handles}
+    await until(lambda: len(children_of(parent)) == 1 and not worked & set(children_of(parent)))  # the next spare
     assert (_descriptors(os.getpid()), _descriptors(parent)) == before
 
 

@@ -5,12 +5,8 @@ import signal
 from pathlib import Path
 
 from tests.support.executors import until
-from tests.support.wasm_work import WasmBench, process_of, wasm_fixture  # noqa: F401
+from tests.support.wasm_work import WasmBench, children_of, process_of, wasm_fixture  # noqa: F401
 from tests.support.wat import Program
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def parent_with_spare(wasm: WasmBench) -> tuple[int, int]:

@@ -81,6 +81,10 @@ async def wasm_fixture(tmp_path: Path) -> AsyncIterator[WasmBench]:
         await executor.close()
 
 
+def children_of(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def process_of(handle: Handle) -> int:
     return int(handle.ref["pid"])
 
