@@ -31,6 +31,7 @@ fmt: venv ## format the code
 
 bench: system venv ## the figures: latency, throughput, CPU, disk and memory per job
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.scale
 
 lock: venv ## write the hash-locked requirements anew
 	requirements/lock.sh

@@ -32,8 +32,10 @@ CREATE TABLE jobs (
     queued_since INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX jobs_by_name ON jobs (namespace, name);
-CREATE INDEX jobs_by_created ON jobs (created);
-CREATE INDEX jobs_open ON jobs (priority) WHERE state IN ('pending', 'queued', 'running');
+CREATE INDEX jobs_by_created ON jobs (created, id);
+CREATE INDEX jobs_by_namespace ON jobs (namespace, created, id);
+CREATE INDEX jobs_open ON jobs (state, created, id) WHERE state IN ('pending', 'queued', 'running');
+CREATE INDEX jobs_over ON jobs (state, created, id) WHERE state IN ('completed', 'failed', 'stopped');
 
 CREATE TABLE job_versions (
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
