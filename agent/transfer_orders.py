@@ -26,6 +26,7 @@ class S3Put(msgspec.Struct, frozen=True, kw_only=True, tag="s3-put"):
     """Put the sealed folder `results` at `key`; `work` keeps the state by which a cut upload goes on.
 
     `encoding` is `gzip` (one archive at `key`) or `plain` (every file below the prefix `key`).
+    `manifest_name` is how the manifest is called inside the archive.
     Secrets are never part of an order: they come from the environment or from `credentials_file`.
     """
 
@@ -36,6 +37,7 @@ class S3Put(msgspec.Struct, frozen=True, kw_only=True, tag="s3-put"):
     endpoint: str = ""
     region: str = ""
     encoding: str = "gzip"
+    manifest_name: str = "manifest.json"
     credentials_file: str = ""
     profile: str = "default"
     allow: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from hub.mosquitto import BrokerSettings
 from hub.orders import Orders
 from hub.parts import Hub
 from hub.pki import Pki
+from hub.presign import Presigner
 from hub.registry import Registry
 from hub.results import Results
 from hub.server import ApiServer
@@ -196,6 +197,7 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         enrolment=Enrolment(pki=pki, tokens=tokens, nodes=members, facts=lambda: facts),
         tokens=tokens,
         results=Results(config.data_dir / "results", fetches, registry),
+        presigner=Presigner(),
         blobs=blobs,
         url=url,
     )

@@ -11,6 +11,7 @@ from hub.enrolment import Enrolment
 from hub.inbox import Inbox
 from hub.membership import Members
 from hub.orders import Orders
+from hub.presign import Presigner
 from hub.registry import Registry
 from hub.results import Results
 from hub.submission import Submissions
@@ -37,5 +38,6 @@ class Hub:
     enrolment: Enrolment
     tokens: TokenDesk
     results: Results
+    presigner: Presigner
     blobs: Blobs
     url: str

@@ -95,7 +95,7 @@ class Results:
         manifest_file = work / "manifest"
         await fetch(node_id, execution.id, result.manifest, manifest_file, most=MOST_MANIFEST)
         manifest = self._read_manifest(node_id, result, manifest_file.read_bytes())
-        files: list[tuple[str, Path]] = [(manifests.FILE_NAME, manifest_file)]
+        files: list[tuple[str, Path]] = [(manifests.archive_name(execution.id), manifest_file)]
         for number, entry in enumerate(manifest.files):
             part = work / str(number)
             await fetch(node_id, execution.id, entry.sha256, part, most=MOST_FILE, size=entry.size)

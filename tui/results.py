@@ -87,6 +87,9 @@ def _fetch_one(client: HubClient, url: str, into: Path, progress: Progress) -> i
     into.mkdir()
     unpack(archive, into)
     archive.unlink()
+    for path in into.iterdir():
+        if manifests.is_archive_name(path.name):
+            path.replace(into / manifests.FILE_NAME)
     return verify(into)
 
 

@@ -6,6 +6,7 @@ Both sides read it: the node builds it where the work ended, the hub and clients
 import hashlib
 import itertools
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ PART_NAME = "manifest.json.part"
 MAX_BYTES = 64 * MIB
 CHUNK = MIB
 RESERVED = frozenset({FILE_NAME, PART_NAME})
+_ARCHIVED = re.compile(r"manifest-[A-Za-z0-9-]{1,80}\.json")
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -48,6 +50,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def identity(self) -> str:
         """The sha256 of the canonical bytes: equal results have equal identities."""
         return hashlib.sha256(encode(self)).hexdigest()
+
+
+def archive_name(execution_id: str) -> str:
+    """The manifest in an archive has a name of its own: Bacalhau's CLI lays several archives into one folder."""
+    return f"manifest-{execution_id}.json"
+
+
+def is_archive_name(name: str) -> bool:
+    return _ARCHIVED.fullmatch(name) is not None
 
 
 def encode(manifest: Manifest) -> bytes:

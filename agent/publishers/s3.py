@@ -15,10 +15,11 @@ from agent.publishers.base import Location
 from agent.transfer import Transfers
 from agent.transfer_orders import PART_SIZE, S3Put
 from wire.failures import ExecutionFailed, Reason
+from wire.manifest import FILE_NAME, archive_name
+from wire.object_key import completed, filled
 from wire.tree import shown
 
 KEY_BYTES = 1024
-PLACEHOLDERS = ("nodeID", "executionID", "jobID", "date", "time")
 _ENCODINGS = {"": "gzip", "gzip": "gzip", "plain": "plain"}
 
 
@@ -81,6 +82,7 @@ class S3Publisher:
             endpoint=wanted.endpoint,
             region=wanted.region,
             encoding=wanted.encoding,
+            manifest_name=archive_name(names["executionID"]) if "executionID" in names else FILE_NAME,
             credentials_file=str(self._credentials or ""),
             profile=self._profile,
             allow=self._allow,
@@ -129,16 +131,7 @@ def _refuse(code: str, message: str, hint: str = "") -> ExecutionFailed:
 
 def object_key(wanted: str, encoding: str, names: dict[str, str]) -> str:
     """The key with its placeholders filled: one object `….tar.gz` for gzip, a prefix `…/` for plain."""
-    key = wanted
-    if encoding == "plain":
-        key = key if key.endswith("/") else key + "/"
-    elif key.endswith("/"):
-        key += "{executionID}.tar.gz"
-    elif not key.endswith(".tar.gz"):
-        key += ".tar.gz"
-    for name in PLACEHOLDERS:
-        key = key.replace("{" + name + "}", names.get(name, ""))
-    key = key.lstrip("/")
+    key = filled(completed(wanted, encoding), names)
     if not key or len(key.encode()) > KEY_BYTES:
         raise _refuse("bad-params", f"the key {shown(key)} is empty or longer than {KEY_BYTES} bytes")
     return key

@@ -53,7 +53,7 @@ def open_listed(results: Path, file: File) -> int:
     return fd
 
 
-def pack(results: Path, listed: Manifest, target: Path, meter: Meter) -> None:
+def pack(results: Path, listed: Manifest, target: Path, meter: Meter, manifest_name: str) -> None:
     """Write the archive of `results` with its manifest to `target`, durably. Raises ExecutionFailed when damaged."""
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
@@ -62,17 +62,17 @@ def pack(results: Path, listed: Manifest, target: Path, meter: Meter) -> None:
             gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=raw, mtime=0) as squeezed,
             tarfile.open(fileobj=squeezed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
         ):
-            _fill(archive, results, listed, meter)
+            _fill(archive, results, listed, meter, manifest_name)
         raw.flush()
         os.fsync(raw.fileno())
     part.replace(target)
 
 
-def _fill(archive: tarfile.TarFile, results: Path, listed: Manifest, meter: Meter) -> None:
+def _fill(archive: tarfile.TarFile, results: Path, listed: Manifest, meter: Meter, manifest_name: str) -> None:
     own = manifest.encode(listed)
     inside: dict[str, File | None] = dict.fromkeys(listed.folders)
     inside |= {file.path: file for file in listed.files}
-    inside[manifest.FILE_NAME] = File(manifest.FILE_NAME, len(own), hashlib.sha256(own).hexdigest())
+    inside[manifest_name] = File(manifest.FILE_NAME, len(own), hashlib.sha256(own).hexdigest())
     for path, file in sorted(inside.items()):
         member = tarfile.TarInfo(path)
         if file is None:

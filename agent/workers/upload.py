@@ -39,7 +39,7 @@ def _gzip(objects: Objects, order: S3Put, listed: Manifest, meter: Meter) -> dic
         archive.unlink(missing_ok=True)
         return known
     if not archive.is_file():
-        pack(Path(order.results), listed, archive, meter)
+        pack(Path(order.results), listed, archive, meter, order.manifest_name)
     with archive.open("rb") as source:
         fd = source.fileno()
         size, sha256 = os.fstat(fd).st_size, _digest(fd, meter)

@@ -13,7 +13,6 @@ from hub.api.bodies import Req, read_body, stop_reason
 from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token
 from hub.auction import so_far
 from hub.parts import Hub
-from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
 from hub.store import search
 from hub.store import tenders as tenders_store
@@ -126,7 +125,7 @@ async def get_job(
     """One job by id, unique prefix or name. `wait=30s` answers when it is terminal, or then."""
     hub = hub_of(request)
     patience = min(WAIT_MOST, parse_duration(wait)) if wait else 0.0
-    job = await _find(request, name, namespace)
+    job = await find_job(request, name, namespace)
     if wait:
         job = await _until_done(hub, job, patience)
     if job_version:
@@ -160,7 +159,7 @@ async def stop(
 ) -> dict[str, Any]:
     """Ask for a job's end. Its executions are told at once; nothing is deleted. The reason may come in the body."""
     told = await stop_reason(request)
-    job = await _find(request, name, namespace)
+    job = await find_job(request, name, namespace)
     return {"EvaluationID": await hub_of(request).submissions.stop(job, reason or told)}
 
 
@@ -184,7 +183,7 @@ async def history(
     if kind not in KINDS:
         hint = f"one of: {', '.join(KINDS)}"
         raise InvalidRequest(f"no events of type {event_type[:50]!r}", hint=hint, details={"Field": "event_type"})
-    job = await _find(request, name, namespace)
+    job = await find_job(request, name, namespace)
     version = None if is_true(all_job_versions) else job_version or job.version
     return await _history(hub_of(request), job, page, kind, execution_id, start, version)
 
@@ -218,7 +217,7 @@ async def executions(
 ) -> dict[str, Any]:
     """The executions of a job's current version, or of all."""
     page = page_of(limit, "", order_by, reverse, EXECUTION_ORDERS)
-    job = await _find(request, name, namespace)
+    job = await find_job(request, name, namespace)
     version = None if is_true(all_job_versions) else job_version or job.version
     return await _executions(hub_of(request), job, version, page)
 
@@ -234,7 +233,7 @@ async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page)
 async def versions(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
     """Every version of a job."""
     hub = hub_of(request)
-    job = await _find(request, name, namespace)
+    job = await find_job(request, name, namespace)
 
     def read(connection: Connection) -> list[JobRecord]:
         return [jobs_store.job_by_id(connection, job.id, number) for number in search.versions(connection, job.id)]
@@ -243,31 +242,11 @@ async def versions(request: Req, name: FromPath[str], namespace: FromQuery[str] 
     return {"NextToken": "", "Items": [shapes.job(one, hub.config.hub_id) for one in found]}
 
 
-@get("/{name:str}/results")
-async def results(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
-    """Where to fetch the accepted results. Results kept on nodes are served by this hub."""
-    hub = hub_of(request)
-    job = await _find(request, name, namespace)
-    found = await hub.database.read(lambda c: executions_store.accepted_of(c, job.id, job.version, LIMIT_MOST))
-    base = (hub.config.public_url or str(request.base_url)).rstrip("/")
-    items: list[dict[str, Any]] = []
-    for one in found:
-        result = one.status.result if one.status else None
-        if result is None:
-            continue
-        if result.type == "local":
-            url = f"{base}/api/v1/orchestrator/results/{one.id}.tar.gz"
-            items.append({"Type": "urlDownload", "Params": {"URL": url}})
-        else:
-            items.append({"Type": result.type, "Params": result.params})
-    return {"NextToken": "", "Items": items}
-
-
 @get("/{name:str}/why")
 async def why(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
     """Every auction of a job: who was invited, who bid what, who declined and why."""
     hub = hub_of(request)
-    job = await _find(request, name, namespace)
+    job = await find_job(request, name, namespace)
     tenders = await hub.database.read(lambda c: tenders_store.tenders_of(c, job.id, TENDERS_MOST))
     names = {node.id: node.name for node in hub.registry.nodes.values()}
     running = hub.board.auctions
@@ -279,7 +258,8 @@ async def why(request: Req, name: FromPath[str], namespace: FromQuery[str] = "de
     }
 
 
-async def _find(request: Req, name: str, namespace: str) -> JobRecord:
+async def find_job(request: Req, name: str, namespace: str) -> JobRecord:
+    """A job by id, unique prefix or name."""
     hub = hub_of(request)
 
     def read(connection: Connection) -> JobRecord:
@@ -302,6 +282,6 @@ def _nanoseconds(text: str) -> int:
 
 router = Router(
     path="/api/v1/orchestrator/jobs",
-    route_handlers=[submit, validate, list_jobs, get_job, stop, history, executions, versions, results, why],
+    route_handlers=[submit, validate, list_jobs, get_job, stop, history, executions, versions, why],
     tags=["jobs"],
 )

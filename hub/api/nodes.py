@@ -6,17 +6,15 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Response, Router, get, post, put
 from litestar.params import FromPath, FromQuery, QueryParameter
-from litestar.response import File
 
 from hub.api import selectors, shapes
 from hub.api.bodies import Req, read_body
 from hub.api.jobs import hub_of
 from hub.api.paging import is_true
 from hub.registry import Node
-from hub.store import executions as executions_store
 from wire import clock
 from wire.enrolment import REQUEST_CAP
-from wire.failures import InvalidRequest, NotFound
+from wire.failures import InvalidRequest
 from wire.states import Membership, NodeState
 
 ONLINE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
@@ -124,18 +122,6 @@ nodes_router = Router(
 )
 
 
-@get("/api/v1/orchestrator/results/{name:str}", tags=["jobs"])
-async def result_archive(request: Req, name: FromPath[str]) -> File:
-    """One accepted result as .tar.gz, fetched from its node and verified on first use."""
-    hub = hub_of(request)
-    execution_id = name.removesuffix(".tar.gz")
-    record = await hub.database.read(lambda c: executions_store.execution(c, execution_id))
-    if record is None or not name.endswith(".tar.gz"):
-        raise NotFound(f"result not found: {name}")
-    path = await hub.results.archive(record)
-    return File(path, filename=f"{execution_id}.tar.gz", media_type="application/gzip")
-
-
 @post("/api/v1/agent/enrol", status_code=200, tags=["agent"])
 async def enrol(request: Req) -> Response[Any]:
     """Let a node in with a join token (wire/enrolment.py)."""
@@ -150,4 +136,4 @@ async def renew(request: Req) -> Response[Any]:
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
-agent_routes = [result_archive, enrol, renew]
+agent_routes = [enrol, renew]

@@ -9,7 +9,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import StoplightRenderPlugin
 from litestar.types import Message, Scope
 
-from hub.api import agent, errors, first_contact
+from hub.api import agent, errors, first_contact, results
 from hub.api.bodies import BODY_MOST, WITHIN, Req, check_sender
 from hub.api.clients import refuse_old_client, tell_version
 from hub.api.jobs import router as jobs_router
@@ -24,7 +24,14 @@ _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
     """The application over a built hub. `patience`: seconds that a body may take."""
     return Litestar(
-        route_handlers=[jobs_router, nodes_router, *agent_routes, *agent.routes, *first_contact.routes],
+        route_handlers=[
+            jobs_router,
+            nodes_router,
+            *agent_routes,
+            *agent.routes,
+            *first_contact.routes,
+            *results.routes,
+        ],
         state=State({"hub": hub, "patience": patience}),
         before_request=_first,
         exception_handlers={

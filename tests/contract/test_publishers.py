@@ -13,7 +13,7 @@ from agent.publishers.base import Location, Publisher
 from agent.publishers.local import LocalPublisher, open_blob
 from agent.publishers.s3 import S3Publisher
 from agent.transfer import Transfers
-from tests.support.results import NAMES, files, make_result
+from tests.support.results import NAMES, files, make_result, unpacked
 from tests.support.s3 import S3Server, s3_fixture  # noqa: F401
 from wire import manifest
 from wire.failures import ExecutionFailed
@@ -58,7 +58,7 @@ def s3_bench(s3: S3Server, publisher: S3Publisher, encoding: str) -> Bench:
         if encoding == "gzip":
             unpack(io.BytesIO(client.get_object(Bucket=bucket, Key=key)["Body"].read()), into)
             assert (into / "empty").is_dir()
-            return files(into)
+            return unpacked(into)
         listed = client.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"]
         return {
             found["Key"].removeprefix(key): client.get_object(Bucket=bucket, Key=found["Key"])["Body"].read()

@@ -59,7 +59,7 @@ async def came_whole(server: S3Server, stage: Stage, job_id: str) -> None:
         data = archive.extractfile(answer)
         assert data is not None
         assert data.read() == b"42"
-    assert {"stdout", "stderr", "exitCode", "manifest.json"} <= names
+    assert {"stdout", "stderr", "exitCode", f"manifest-{execution['ID']}.json"} <= names
 
 
 async def test_sealed_when_the_store_is_away_the_result_waits_and_is_published_once(stage: Stage):

@@ -21,6 +21,12 @@ def make_result(folder: Path, size: int = 100_000) -> Path:
     return results
 
 
+def unpacked(folder: Path) -> dict[str, bytes]:
+    """The files of an unpacked archive, with the manifest under the name that it has on the node."""
+    found = files(folder)
+    return {manifest.FILE_NAME if manifest.is_archive_name(path) else path: data for path, data in found.items()}
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """All files below a folder by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
