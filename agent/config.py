@@ -100,6 +100,12 @@ class EnvSettings(Struct, frozen=True):
     allow: list[str] = []
 
 
+class NetworkSettings(Struct, frozen=True):
+    """What the proxy of jobs with the network HTTP may reach beside public addresses: host names and networks."""
+
+    allow_hosts: list[str] = []
+
+
 class LinkSettings(Struct, frozen=True):
     """How chatty the link is. None takes the profile's number."""
 
@@ -134,6 +140,7 @@ class AgentConfig(Struct, frozen=True):
     inputs: InputSettings = InputSettings()
     publishers: PublisherSettings = PublisherSettings()
     env: EnvSettings = EnvSettings()
+    network: NetworkSettings = NetworkSettings()
     link: LinkSettings = LinkSettings()
 
 

@@ -49,6 +49,7 @@ def check(config: "AgentConfig", problems: Problems) -> None:
             problems.add("inputs.allow_listed_local_paths", entry, bad.message, bad.hint)
     _check_hosts("inputs.allow_hosts", config.inputs.allow_hosts, problems)
     _check_hosts("publishers.allow_hosts", config.publishers.allow_hosts, problems)
+    _check_hosts("network.allow_hosts", config.network.allow_hosts, problems)
     keys = config.publishers.s3_credentials_file
     if keys and not keys.startswith("/"):
         problems.add("publishers.s3_credentials_file", keys, "it must be an absolute path", "write it from / on")

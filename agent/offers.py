@@ -35,7 +35,7 @@ class Offers:
         socket = self.podman_service.socket if self.podman_service else config.podman.socket or usual_socket()
         executors: dict[str, Executor] = {
             "wasm": WasmExecutor(root, data / "modules"),
-            "podman": PodmanExecutor(socket, node=node_id),
+            "podman": PodmanExecutor(socket, node=node_id, allow=config.network.allow_hosts),
         }
         if with_fake:
             executors["fake"] = FakeExecutor(root)

@@ -24,6 +24,9 @@ def check_network(field: str, said: str, task: Task, problems: Problems) -> None
     if network.domains and network.type != "HTTP":
         message = f"{said}domains can only be set for HTTP network mode, not {network.type}"
         problems.add(f"{here}.Domains", network.domains, message, "write Type: HTTP, or leave Domains out")
+    if network.type == "HTTP" and not network.domains:
+        message = f"{said}at least one domain is required when HTTP networking is enabled"
+        problems.add(f"{here}.Domains", network.domains, message, "write Domains: [example.com], or Type: None")
     for place, domain in enumerate(network.domains):
         if len(domain) > limits.NAME or not (_DOMAIN.fullmatch(domain) or _is_address(domain)):
             problems.add(f"{here}.Domains[{place}]", domain, f'{said}invalid domain "{domain[:80]}"')

@@ -94,7 +94,9 @@ def labels_match(facts: Facts, rules: Rules) -> list[Reason]:
 
 
 def network_is_given(facts: Facts, rules: Rules) -> list[Reason]:
-    reason = networks.refusal(facts.job.job.task, rejected=rules.bidding.reject_networked)
+    task = facts.job.job.task
+    engine = facts.node.engines.get(engine_kind(task.engine.type))
+    reason = networks.refusal(task, engine, rejected=rules.bidding.reject_networked)
     return [reason] if reason else []
 
 

@@ -1,10 +1,12 @@
 """Runs container jobs (`docker` and `podman` mean the same) through a driver child; never imports podman itself."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
 from agent.executors.base import EngineFacts, ExitReport, Handle, Work
+from agent.executors.http_network import enforcement
 from agent.executors.podman_calls import FoundAll, ListArgs, Order, StartArgs, StopArgs, WorkArgs
 from agent.executors.podman_driver import Driver
 from agent.executors.podman_folder import PodmanFolder
@@ -35,16 +37,22 @@ class PodmanExecutor:
         pull: float = 900.0,
         grace: float = 10.0,
         idle: float = 120.0,
+        allow: Sequence[str] = (),
     ) -> None:
         self._socket = socket
         self._node = node
         self._deadline = deadline
         self._pull = pull
         self._grace = grace
+        self._allow = list(allow)
         self.driver = Driver(socket, deadline=deadline, idle=idle)
 
     async def facts(self) -> EngineFacts:
-        return await look(self._socket, self._deadline)
+        facts = await look(self._socket, self._deadline)
+        if not facts.available:
+            return facts
+        domains = enforcement(self._socket, rootless=facts.detail.get("rootless") == "true")
+        return msgspec.structs.replace(facts, detail=facts.detail | {"domains": domains})
 
     async def refusals(self, engine: str, params: dict[str, object]) -> list[Reason]:
         if engine.lower() not in ENGINES:
@@ -63,7 +71,7 @@ class PodmanExecutor:
             raise ExecutionFailed(reason)
         # one request per step, each with its deadline, and the pull with its own
         within = self._pull + 8 * self._deadline
-        args = StartArgs(work, self._node, self._grace, self._pull)
+        args = StartArgs(work, self._node, self._grace, self._pull, self._allow)
         order = await self.driver.call("start", args, Order, within=within)
         return self._handle(work.execution_id, work.folder, order)
 

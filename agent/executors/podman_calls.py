@@ -3,6 +3,7 @@
 import msgspec
 
 from agent.executors.base import Work
+from agent.executors.http_network import Way
 from wire.failures import Reason
 
 LINE_CAP = 1024 * 1024
@@ -27,12 +28,13 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StartArgs(msgspec.Struct, frozen=True):
-    """Start this work once. `grace` and `pull` are seconds."""
+    """Start this work once. `grace` and `pull` are seconds; `allow` is what its proxy may reach beside the public."""
 
     work: Work
     node: str
     grace: float
     pull: float
+    allow: list[str] = []
 
 
 class WorkArgs(msgspec.Struct, frozen=True):
@@ -77,6 +79,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Written before the container is started, so work without it was never started, and work with it
     whose container is gone has vanished. `timeout` and `grace` in seconds, `steps` in milliseconds.
+    `way` is what its proxy lets through, for the network HTTP.
     """
 
     container: str
@@ -85,3 +88,4 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     stream_cap: int
     memory: int = 0
     steps: dict[str, float] = {}
+    way: Way | None = None

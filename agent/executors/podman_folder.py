@@ -14,6 +14,8 @@ class PodmanFolder(RunFolder):
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
         self.log = self.path / "container.log"
+        self.proxy_log = self.path / "proxy.log"
+        self.proxy_lock = self.path / "proxy.lock"
 
     def order(self) -> Order | None:
         return self._read("podman.json", Order)

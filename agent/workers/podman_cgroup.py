@@ -58,7 +58,7 @@ def unenforced(work: Work, holds: Effective) -> list[str]:
 
 
 def unenforceable(work: Work) -> list[str]:
-    """What is known without looking: podman can neither hand out a GPU here nor keep to a list of domains."""
+    """What is known without looking: no GPU is handed out here, and domains hold only where the network is HTTP."""
     missing = [f"gpu {work.resources.gpu}"] if work.resources.gpu else []
     if work.domains and NETWORKS.get(work.network.lower(), "none") != "none":
         missing.append(f"domains {', '.join(work.domains[:3])}")

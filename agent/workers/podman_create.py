@@ -5,6 +5,7 @@ import resource
 from typing import Any
 
 from agent.executors.base import Work
+from agent.executors.http_network import variables
 from agent.executors.podman_folder import PodmanFolder
 from agent.executors.podman_params import PodmanParams
 from agent.workers.podman_api import container_name
@@ -13,7 +14,8 @@ from wire.failures import ExecutionFailed, Reason
 PERIOD = 100_000
 """Microseconds over which a CPU quota is counted; the kernel's default."""
 TMPFS = 64 * 1024 * 1024
-NETWORKS = {"": "none", "none": "none", "host": "host", "full": "host", "bridge": "bridge"}
+NETWORKS = {"": "none", "none": "none", "http": "none", "host": "host", "full": "host", "bridge": "bridge"}
+"""HTTP is no network but a loopback, on which the proxy listens."""
 LOG_SIZE = 32 * 1024 * 1024
 """Bytes of the container's own log. We read it as it grows; conmon fills this much in about 0.2 s when flooded."""
 KILL_SLACK = 30
@@ -26,7 +28,8 @@ def specification(work: Work, params: PodmanParams, node: str, grace: float) -> 
     spec: dict[str, Any] = {
         "name": container_name(work.execution_id),
         "image": params.image,
-        "env": {**params.environment, **work.env},
+        "env": {**params.environment, **(variables() if filtered(work) else {}), **work.env},
+        "httpproxy": False,  # the service's own proxy is no affair of the work
         "labels": labels(work, node),
         "init": True,  # a shell as process 1 would ignore TERM
         "stdin": False,
@@ -57,6 +60,11 @@ def specification(work: Work, params: PodmanParams, node: str, grace: float) -> 
     return spec
 
 
+def filtered(work: Work) -> bool:
+    """Whether the work reaches only its domains."""
+    return work.network.lower() == "http"
+
+
 def labels(work: Work, node: str) -> dict[str, str]:
     return {
         "tender.execution": work.execution_id,
@@ -71,7 +79,10 @@ def network_mode(work: Work) -> str:
     if mode is None:
         raise ExecutionFailed(
             Reason(
-                "network", f"network {work.network!r} is not offered here", "use none, host or bridge", retryable=False
+                "network",
+                f"network {work.network!r} is not offered here",
+                "use none, host, bridge or http",
+                retryable=False,
             )
         )
     return mode

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from agent.executors.base import Work
+from agent.executors.http_network import Way
 from agent.executors.podman_calls import Order, StartArgs
 from agent.executors.podman_folder import PodmanFolder
 from agent.executors.podman_params import parse
 from agent.workers.podman_api import Api, Refused, container_name, fresh, inspect
 from agent.workers.podman_cgroup import effective, unenforceable, unenforced
-from agent.workers.podman_create import specification
+from agent.workers.podman_create import filtered, specification
 from agent.workers.podman_image import ensure
+from agent.workers.podman_proxy import open_way
 from agent.workers.podman_stop import discard
 from agent.workers.podman_watch import Watches
 from wire.clock import monotonic
@@ -90,6 +92,10 @@ def _run(api: Api, watches: Watches, args: StartArgs, steps: dict[str, float]) -
         discard(api, name)
         raise ExecutionFailed(_unenforced(missing))
     order = _order(state["Id"], args, steps)
+    if order.way is not None:
+        began = monotonic()
+        open_way(folder, order.way, int(state["State"]["Pid"]))
+        steps["proxy"] = _since(began)
     folder.write_order(order)
     watches.begin(api, args.work.execution_id, folder, order, state)
     began = monotonic()
@@ -100,7 +106,8 @@ def _run(api: Api, watches: Watches, args: StartArgs, steps: dict[str, float]) -
 
 def _order(container: str, args: StartArgs, steps: dict[str, float]) -> Order:
     work = args.work
-    return Order(container, work.timeout, args.grace, work.stream_cap, work.resources.memory, steps)
+    way = Way(work.domains, args.allow) if filtered(work) else None
+    return Order(container, work.timeout, args.grace, work.stream_cap, work.resources.memory, steps, way)
 
 
 def _unenforced(missing: list[str]) -> Reason:

@@ -17,6 +17,7 @@ from agent.workers.podman_api import FRESH, RUNNING, Api, Refused, container_nam
 from agent.workers.podman_cgroup import OomWatch
 from agent.workers.podman_conmon import alive, countdown, monitor_of, open_end
 from agent.workers.podman_logs import LogFollower
+from agent.workers.podman_proxy import keep_way
 from agent.workers.podman_report import KILLED, ended, gone, too_long
 from agent.workers.podman_stop import discard, end
 from wire.failures import ExecutionFailed
@@ -65,6 +66,8 @@ class Watches:
             if why or order is None or state is None:
                 self._missed(folder, order, why)
             else:
+                if order.way is not None:
+                    keep_way(folder, order.way, int(state["State"]["Pid"]))
                 self.begin(api, args.execution_id, folder, order, state)
 
     def _missed(self, folder: PodmanFolder, order: Order | None, why: str) -> None:

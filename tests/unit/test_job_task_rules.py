@@ -142,6 +142,13 @@ RULES: list[tuple[dict[str, Any], str, Any, str, str]] = [
     (
         CONTAINER,
         "Tasks.0.Network",
+        {"Type": "HTTP"},
+        "Tasks[0].Network.Domains",
+        NETWORK + "at least one domain is required when HTTP networking is enabled",
+    ),
+    (
+        CONTAINER,
+        "Tasks.0.Network",
         {"Type": "None", "Ports": [{"Name": "web"}]},
         "Tasks[0].Network.Ports",
         NETWORK + "ports need the network Host or Bridge, not None",

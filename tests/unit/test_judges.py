@@ -26,7 +26,8 @@ def test_a_job_that_fits_gets_no_reason_against_it():
     assert judge(facts(), room(), rules()) == []
 
 
-DOCKER = node(engines={"podman": EngineFacts(available=True)})
+PODMAN = {"podman": EngineFacts(available=True, detail={"domains": "enforced"})}
+DOCKER = node(engines=PODMAN)
 CASES = {
     "a draining node": (facts(the_node=node(state=NodeState.DRAINING)), {}, "draining", "it is draining"),
     "a node under repair": (
@@ -77,13 +78,23 @@ CASES = {
         "network",
         "asks for HTTP",
     ),
-    "a container with a list of domains": (
-        facts(job(engine="docker", network="HTTP"), DOCKER),
+    "a list of domains that nobody here can hold a container to": (
+        facts(
+            job(engine="docker", network="HTTP"),
+            node(engines={"podman": EngineFacts(available=True, detail={"domains": "h11 is not installed"})}),
+        ),
         {},
-        "network",
-        "the engine docker has no network of type HTTP",
+        "network-unenforced",
+        "this node cannot hold a container to a list of domains: h11 is not installed",
     ),
     "a program that has no sockets": (facts(job(network="Full")), {}, "network", "the engine wasm has no network"),
+    "domains for a program that has no sockets": (
+        facts(job(network="HTTP")),
+        {},
+        "network",
+        "the engine wasm has no network of type HTTP, a WASI program has no sockets",
+    ),
+    "ports of a program that has no sockets": (facts(job(ports=[8080])), {}, "network", "ports need a network"),
     "a disk that is full": (facts(the_node=node(health={"disk": "fail"})), {}, "no-disk", "nearly full"),
     "a job without inputs": (facts(), {"reject_stateless": True}, "stateless", "only jobs with inputs"),
     "data that is elsewhere": (
@@ -110,11 +121,16 @@ CASES = {
         "env-missing",
         "no variable AWS_KEY",
     ),
-    "a port in use": (facts(job(ports=[8080]), node(ports=frozenset({8080}))), {}, "port", "port 8080 is in use"),
+    "a port in use": (
+        facts(job(engine="docker", ports=[8080]), node(engines=PODMAN, ports=frozenset({8080}))),
+        {},
+        "port",
+        "port 8080 is in use",
+    ),
 }
 
 
-@pytest.mark.parametrize("network", ["Default", "None", "Bridge", "Full"])
+@pytest.mark.parametrize("network", ["Default", "None", "Bridge", "Full", "HTTP"])
 def test_a_container_gets_its_network(network):
     assert judge(facts(job(engine="docker", network=network), DOCKER), room(), rules()) == []
 
@@ -152,7 +168,10 @@ ALLOWED = {
     "data that is elsewhere, anywhere": (facts(inputs=(local_input(local=False),)), {}),
     "an allowed variable": (facts(job(env={"K": "env:AWS_KEY"}), node(environment={"AWS_KEY": "1"})), {}),
     "a literal that looks like one": (facts(job(env={"K": "environment:x"})), {}),
-    "another port": (facts(job(ports=[8081]), node(ports=frozenset({8080}))), {}),
+    "another port": (
+        facts(job(engine="docker", ports=[8081]), node(engines=PODMAN, ports=frozenset({8080}))),
+        {},
+    ),
 }
 
 

@@ -159,7 +159,7 @@ def test_a_mount_may_not_cover_what_holds_the_container(target: str):
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"), [({"network": "http"}, "network"), ({"execution_id": "a/b"}, "execution-id")]
+    ("changes", "code"), [({"network": "wifi"}, "network"), ({"execution_id": "a/b"}, "execution-id")]
 )
 def test_what_cannot_be_made_is_refused(changes: dict[str, str], code: str):
     with pytest.raises(ExecutionFailed) as refused:
@@ -182,6 +182,14 @@ def test_what_cannot_be_made_is_refused(changes: dict[str, str], code: str):
 def test_a_promise_that_the_kernel_does_not_hold_is_named(holds: Effective, missing: list[str]):
     asked = work(resources=Resources(cpu=0.5, memory=64 << 20), pids=100)
     assert unenforced(asked, holds) == missing
+
+
+def test_the_network_http_is_a_loopback_and_the_way_to_the_proxy():
+    made = spec(network="http", domains=["example.com"], env={"HTTPS_PROXY": "", "A": "task"})
+    assert made["netns"] == {"nsmode": "none"}
+    assert made["httpproxy"] is False
+    assert made["env"]["https_proxy"] == made["env"]["HTTP_PROXY"] == "http://127.0.0.1:3128"
+    assert (made["env"]["HTTPS_PROXY"], made["env"]["A"]) == ("", "task")
 
 
 def test_domains_cannot_be_enforced_on_a_bridge():
