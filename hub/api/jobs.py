@@ -173,7 +173,7 @@ async def history(
     execution_id: FromQuery[str] = "",
     job_version: Version = 0,
     all_job_versions: FromQuery[str] = "",
-    limit: Limit = 100,
+    limit: Limit = LIMIT_MOST,
     next_token: FromQuery[str] = "",
 ) -> dict[str, Any]:
     """Events in order. The token stays until the job is over and all were given, so a client can follow."""
@@ -211,12 +211,13 @@ async def executions(
     namespace: FromQuery[str] = "default",
     job_version: Version = 0,
     all_job_versions: FromQuery[str] = "",
-    limit: Limit = 100,
+    limit: Limit = LIMIT_MOST,
+    next_token: FromQuery[str] = "",
     order_by: FromQuery[str] = "",
     reverse: FromQuery[str] = "",
 ) -> dict[str, Any]:
     """The executions of a job's current version, or of all."""
-    page = page_of(limit, "", order_by, reverse, EXECUTION_ORDERS)
+    page = page_of(limit, next_token, order_by, reverse, EXECUTION_ORDERS)
     job = await find_job(request, name, namespace)
     version = None if is_true(all_job_versions) else job_version or job.version
     return await _executions(hub_of(request), job, version, page)
@@ -225,8 +226,9 @@ async def executions(
 async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page) -> dict[str, Any]:
     found = await hub.database.read(lambda c: search.list_executions(c, job.id, version=version, page=page))
     names = {node.id: node.name for node in hub.registry.nodes.values()}
-    items = [shapes.execution(one, job, hub.config.hub_id, names.get(one.node_id, "")) for one in found]
-    return {"NextToken": "", "Items": items}
+    items = [shapes.execution(one, job, hub.config.hub_id, names.get(one.node_id, "")) for one in found[: page.limit]]
+    token = page_token(page, page.offset + len(items), EXECUTION_ORDERS) if len(found) > page.limit else ""
+    return {"NextToken": token, "Items": items}
 
 
 @get("/{name:str}/versions")

@@ -71,12 +71,13 @@ def list_jobs(connection: Connection, page: Page, *, namespace: str = "", state:
 
 
 def list_executions(connection: Connection, job_id: str, *, version: int | None, page: Page) -> list[ExecutionRecord]:
+    """One page of a job's executions; one more than `limit` when there is a next page."""
     order = {"created": "created", "modified": "modified", "id": "id"}[page.order]
     direction = "DESC" if page.reverse else "ASC"
     found = connection.execute(
         f"SELECT * FROM executions WHERE job_id = ? AND (? IS NULL OR job_version = ?)"  # noqa: S608  fixed parts
-        f" ORDER BY {order} {direction} LIMIT ? OFFSET ?",
-        (job_id, version, version, page.limit, page.offset),
+        f" ORDER BY {order} {direction}, id LIMIT ? OFFSET ?",
+        (job_id, version, version, page.limit + 1, page.offset),
     )
     return [rows.execution(row) for row in found]
 
