@@ -16,16 +16,18 @@ from agent.parts import Parts
 from agent.store.store import Store
 from wire.failures import Conflict, ExecutionFailed, TenderError
 from wire.states import Membership
+from wire.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 GOODBYE = 8.0
 """Seconds for a clean end; systemd gives ten."""
 ORPHANS_AFTER = 30.0
+TELL_EACH = 60.0
 
 
 async def run(config: AgentConfig, *, say: Callable[[str], None], with_fake: bool = False) -> None:
     """Run the agent until SIGTERM or SIGINT. Raises TenderError for what cannot work."""
-    stop = asyncio.Event()
+    stop, supervisor = asyncio.Event(), Supervisor.from_environment(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -33,12 +35,12 @@ async def run(config: AgentConfig, *, say: Callable[[str], None], with_fake: boo
     data.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240  once, before anything runs
     with only_one(data / "agent.lock"):
         identity = load_or_make(data)
-        joined = await _until(stop, _join(config, identity, say))
+        joined = await _until(stop, _join(config, identity, say, supervisor))
         if joined is not None:
-            await serve(config, identity, joined, stop, say, with_fake=with_fake)
+            await serve(config, identity, joined, stop, say, with_fake=with_fake, supervisor=supervisor)
 
 
-async def _join(config: AgentConfig, identity: Identity, say: Callable[[str], None]) -> Joined:
+async def _join(config: AgentConfig, identity: Identity, say: Callable[[str], None], supervisor: Supervisor) -> Joined:
     """The enrolment, made now if there is none: it waits for as long as the hub is away."""
     joined = identity.enrolment()
     if joined is not None:
@@ -49,7 +51,16 @@ async def _join(config: AgentConfig, identity: Identity, say: Callable[[str], No
             "this node has not joined a fleet", hint="get a token with `tender node token` and start with --join TOKEN"
         )
     say(f"joining as {identity.node_id}")
-    return await enrol.enrol(identity, token, config.name or os.uname().nodename, say=say)
+    supervisor.ready("joining; waits for the hub if that is away")
+    living = asyncio.create_task(supervisor.watch(_no_database_yet))
+    try:
+        return await enrol.enrol(identity, token, config.name or os.uname().nodename, say=say)
+    finally:
+        living.cancel()
+
+
+async def _no_database_yet() -> None:
+    """While it joins, to live is to have a loop that turns."""
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Joined]) -> Joined | None:
@@ -73,14 +84,18 @@ async def serve(
     *,
     with_fake: bool,
     built: Callable[[Parts], None] = lambda _: None,
+    supervisor: Supervisor | None = None,
 ) -> None:
     """Run an enrolled agent until `stop` is set. `built` gets its parts before the link opens."""
     store = Store(Path(config.data_dir) / "agent.db")
     await store.open()
     parts = Parts(config, identity, joined, store, with_fake=with_fake)
+    told = supervisor or Supervisor()
     try:
         await _start(parts)
         built(parts)
+        # Before the link: a box without a network is ready too, its work runs.
+        told.ready("work was taken up; connecting to the broker")
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(parts.link.run()),
@@ -89,8 +104,11 @@ async def serve(
                 group.create_task(parts.renewal.run()),
                 group.create_task(_announce(parts, say)),
                 group.create_task(_end_orphans(parts)),
+                group.create_task(told.watch(store.alive)),
+                group.create_task(_tell(parts, told)),
             ]
             await stop.wait()
+            told.stopping()
             log.info("stopping; running work goes on")
             await _stop(parts)
             for task in tasks:
@@ -124,6 +142,14 @@ async def _announce(parts: Parts, say: Callable[[str], None]) -> None:
     joined = parts.identity.enrolment()
     if joined is not None and joined.reply.membership is Membership.PENDING:
         say(f"not approved when it joined; until it is, it gets no work. On the hub: tender node approve {node_id}")
+
+
+async def _tell(parts: Parts, supervisor: Supervisor) -> None:
+    """How the agent is, in the line that `systemctl status` shows."""
+    while True:
+        link = "connected" if parts.sync.online.is_set() else "no link to the broker; work goes on"
+        supervisor.status(f"{link}; {len(parts.store.executions.known)} executions here")
+        await asyncio.sleep(TELL_EACH)
 
 
 async def _end_orphans(parts: Parts) -> None:

@@ -45,6 +45,7 @@ from wire.link import Link, Options, mutual_tls
 from wire.migration import migrate
 from wire.quantities import resources
 from wire.states import TERMINAL_EXECUTIONS
+from wire.supervisor import Supervisor, Writes
 from wire.topics import Topics
 from wire.wholefile import write_whole
 
@@ -57,12 +58,13 @@ TICK = 5.0
 async def serve(config: HubConfig) -> None:
     """Run the hub until SIGINT or SIGTERM. Raises TenderError for settings that cannot work."""
     _check_listening(config)
+    supervisor = Supervisor.from_environment(os.environ)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     (config.data_dir / READY_FILE).unlink(missing_ok=True)
     database = _open_database(config.data_dir / "hub.db")
     try:
         async with contextlib.AsyncExitStack() as stack:
-            await _serve(config, database, stack)
+            await _serve(config, database, stack, supervisor)
     finally:
         database.close()
 
@@ -88,7 +90,9 @@ def _check_listening(config: HubConfig) -> None:
         )
 
 
-async def _serve(config: HubConfig, database: Database, stack: contextlib.AsyncExitStack) -> None:
+async def _serve(
+    config: HubConfig, database: Database, stack: contextlib.AsyncExitStack, supervisor: Supervisor
+) -> None:
     pki = Pki(config.data_dir / "pki")
     topics = Topics(config.root)
     brokers, tls, renewals = await _broker(config, pki, topics, stack)
@@ -111,7 +115,7 @@ async def _serve(config: HubConfig, database: Database, stack: contextlib.AsyncE
         hub.inbox,
     )
     hub.courier.link = link
-    await _run(hub, link, server, Housekeeping(database, renewals))
+    await _run(hub, link, server, Housekeeping(database, renewals), supervisor)
 
 
 async def _broker(
@@ -228,7 +232,7 @@ async def _restore(database: Database, registry: Registry, board: Board) -> None
                 node.used += execution.requested
 
 
-async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeeping) -> None:
+async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeeping, supervisor: Supervisor) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -239,14 +243,18 @@ async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeepi
         asyncio.create_task(_tick(hub), name="tick"),
         asyncio.create_task(housekeeping.run(), name="housekeeping"),
         asyncio.create_task(hub.inbox.replaced.wait(), name="replaced"),
+        asyncio.create_task(supervisor.watch(Writes(hub.database)), name="watchdog"),
     ]
     stop = asyncio.create_task(stopping.wait(), name="stop")
-    ready = asyncio.create_task(_say_ready(hub, link))
+    # Jobs can be submitted from here on, also while the broker is away.
+    supervisor.ready("connecting to the broker")
+    ready = asyncio.create_task(_say_ready(hub, link, supervisor))
     hub.dispatcher.wake_all()
     done, _ = await asyncio.wait([*tasks, stop], return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         if task is not stop and not task.cancelled() and task.exception() is not None:
             log.error("%s ended: %s", task.get_name(), task.exception())
+    supervisor.stopping()
     server.stop()
     await asyncio.wait([tasks[1]], timeout=5)
     await link.goodbye(hub.courier.presence(link.ep, online=False, since=0, version=VERSION))
@@ -259,8 +267,9 @@ async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeepi
             raise error
 
 
-async def _say_ready(hub: Hub, link: Link) -> None:
+async def _say_ready(hub: Hub, link: Link, supervisor: Supervisor) -> None:
     await link.connected.wait()
+    supervisor.status(f"ready {hub.url}")
     _write_ready(hub.config.data_dir, hub.url)
     print(f"ready {hub.url}", flush=True)  # noqa: T201  the line that people and scripts wait for
 

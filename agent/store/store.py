@@ -11,6 +11,7 @@ from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
 from wire.database import Connection, Database
 from wire.failures import TenderError, Unavailable
+from wire.supervisor import Writes
 
 MIGRATION_TIME = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +109,7 @@ class Store:
         self.holds = Holds(self._db)
         self.numbers = Numbers(self._db)
         self.results = Results(self._db)
+        self.alive = Writes(self._db)
 
     async def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
