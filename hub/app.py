@@ -14,7 +14,7 @@ import msgspec
 from hub.api.routes import make_api
 from hub.auctioneer import Auctioneer
 from hub.blobs import Blobs
-from hub.board import KEPT_TENDERS, Board, LiveJob
+from hub.board import Board, LiveJob
 from hub.broker import ManagedBroker
 from hub.config import VERSION, HubConfig
 from hub.courier import Courier
@@ -33,7 +33,7 @@ from hub.registry import Registry
 from hub.results import Results
 from hub.server import ApiServer
 from hub.store import executions as executions_store
-from hub.store import fleet, schema
+from hub.store import fleet, rollouts, schema
 from hub.store import jobs as jobs_store
 from hub.store import tenders as tenders_store
 from hub.submission import Submissions
@@ -220,8 +220,12 @@ async def _restore(database: Database, registry: Registry, board: Board) -> None
                 job = jobs_store.job_by_id(connection, execution.job_id)
                 lives[job.id] = LiveJob(job, resources(job.spec.task.resources))
         for live in lives.values():
-            live.executions = {e.id: e for e in executions_store.executions_of(connection, live.job.id)}
-            live.tenders = tenders_store.tenders_of(connection, live.job.id, KEPT_TENDERS)
+            for execution in executions_store.executions_of(connection, live.job.id):
+                live.take(execution)
+            for tender in tenders_store.of_version(connection, live.job.id, live.job.version):
+                live.keep_tender(tender)
+            live.rollout = rollouts.of_version(connection, live.job.id, live.job.version)
+            live.stable = rollouts.stable_before(connection, live.job.id, live.job.version, live.job.work)
         return list(lives.values())
 
     for live in await database.write(read):

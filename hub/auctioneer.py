@@ -184,12 +184,13 @@ class Auctioneer:
             ver=0,
             accepted=False,
             late=False,
-            once=live.job.type in {JobType.BATCH, JobType.SERVICE},
+            once=live.job.type is JobType.BATCH,
             status=None,
             requested=live.requested,
             message="",
             created=now,
             modified=now,
+            work=live.job.work,
         )
 
     async def _award(self, live: LiveJob | None, outcome: Outcome, made: ExecutionRecord | None) -> Ended:
@@ -210,7 +211,7 @@ class Auctioneer:
         return ended
 
     def _awarded(self, live: LiveJob, made: ExecutionRecord) -> None:
-        live.executions[made.id] = made
+        live.take(made)
         node = self._registry.nodes.get(made.node_id)
         if node is not None:
             node.used += made.requested

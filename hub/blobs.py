@@ -15,6 +15,11 @@ MOST = 64 * 1024 * 1024
 _NAME = re.compile(r"[0-9a-f]{64}")
 
 
+def name_of(data: bytes) -> BlobRef:
+    """What these bytes would be called."""
+    return BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+
+
 class Blobs:
     """A folder of blobs. Writing one twice costs nothing; a half-written one is never visible."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Mapping
 
 from hub import scheduler
 from hub.auctioneer import Auctioneer
@@ -14,11 +15,12 @@ from hub.plan import Done, Plan
 from hub.ranking import Question, Ranked, rank
 from hub.registry import Node, Registry
 from hub.store.records import ExecutionRecord, JobRecord
+from hub.versions import NewVersion, first_rollout
 from wire import clock
 from wire.database import Database
 from wire.failures import Reason
 from wire.quantities import resources
-from wire.states import ExecutionState
+from wire.states import TERMINAL_JOBS, ExecutionState
 
 log = logging.getLogger(__name__)
 WAKE_ON_ROOM = 3
@@ -41,9 +43,11 @@ class Dispatcher:
         courier: Courier,
         auctioneer: Auctioneer,
         orders: Orders,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self._db, self._registry, self._board, self._courier = database, registry, board, courier
         self._auctioneer, self._orders = auctioneer, orders
+        self._weights = dict(weights or {})
         self._running: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -54,7 +58,9 @@ class Dispatcher:
 
     def begin(self, job: JobRecord) -> Plan:
         """Plan a job that is about to be committed. What the plan changes belongs in the same transaction."""
-        return self._plan(LiveJob(job, resources(job.spec.task.resources)))
+        live = LiveJob(job, resources(job.spec.task.resources))
+        live.rollout = first_rollout(job)
+        return self._plan(live)
 
     def begun(self, plan: Plan, done: Done) -> None:
         """The job and its plan are committed."""
@@ -70,6 +76,17 @@ class Dispatcher:
         """Its plan, and the job with it, was not committed."""
         for auction in plan.auctions:
             self._auctioneer.withdraw(auction)
+
+    def taken_up(self, version: NewVersion) -> None:
+        """Another version of a job is committed; the job may be over or on the board still."""
+        record = version.job
+        requested = resources(record.spec.task.resources)
+        live = self._board.jobs.get(record.id)
+        if live is None:
+            live = self._board.jobs[record.id] = LiveJob(record, requested)
+        live.job, live.requested = record, requested
+        live.rollout, live.stable = version.rollout, version.stable
+        self.wake(record.id)
 
     def wake(self, job_id: str) -> None:
         """Something about the job changed: plan it, after the plan that runs now if there is one."""
@@ -92,8 +109,9 @@ class Dispatcher:
             self.wake(job_id)
 
     def wake_all(self) -> None:
-        """The fleet changed: look at every job that is not simply running."""
-        for job_id in list(self._board.jobs):
+        """The fleet changed: look at every job, those that wait in their order first."""
+        waiting = self._board.next_waiting(self._board.waiting)
+        for job_id in dict.fromkeys([*waiting, *self._board.jobs]):
             self.wake(job_id)
 
     def _evaluated(self, job_id: str, task: "asyncio.Task[None]") -> None:
@@ -129,6 +147,9 @@ class Dispatcher:
             job=live.job,
             executions=list(live.executions.values()),
             tenders=live.tenders,
+            rollout=live.rollout,
+            stable=live.stable,
+            allowance=self._allowance(live),
             ranked=self._rank(live),
             now=clock.unix_ns(),
             backlog=self._board.waiting > len(self._registry.nodes),
@@ -141,10 +162,12 @@ class Dispatcher:
         ranked = {entry.node_id: entry for entry in facts.ranked}
         opens = [step for step in steps if isinstance(step, scheduler.OpenTender)]
         auctions = [self._auctioneer.prepare(live, step, ranked) for step in opens]
-        return Plan(live, steps, auctions, self._room_came)
+        busy = [e.node_id for e in facts.ranked if e.reasons and e.suitable]
+        return Plan(live, steps, auctions, self._room_came, busy)
 
     def _forget(self, job_id: str) -> None:
         self._board.jobs.pop(job_id, None)
+        self._board.give_up_room(job_id)
         timer = self._timers.pop(job_id, None)
         if timer:
             timer.cancel()
@@ -152,6 +175,9 @@ class Dispatcher:
     def _rank(self, live: LiveJob) -> list[Ranked]:
         current = [e for e in live.executions.values() if e.job_version == live.job.version]
         failed = [e.node_id for e in current if e.state in {ExecutionState.FAILED, ExecutionState.TIMED_OUT}]
+        changed = {node.id: node.changed for node in self._registry.nodes.values()}
+        owners = {node_id: owner for node_id, owner in self._board.kept.items() if owner != live.job.id}
+        weights = self._weights | live.job.spec.bidding.weights if live.job.spec.bidding.weights else self._weights
         question = Question(
             job=live.job.spec,
             requested=live.requested,
@@ -159,9 +185,16 @@ class Dispatcher:
             monotonic=clock.monotonic(),
             placed=Counter(e.node_id for e in current),
             failed=Counter(failed),
-            avoid=live.avoid,
+            avoid={n: reason for n, (since, reason) in live.avoid.items() if changed.get(n, 0) <= since},
+            weights=weights,
+            kept={n: self._board.jobs[j].job.name for n, j in owners.items() if j in self._board.jobs},
         )
         return rank(question, self._registry.nodes.values())
+
+    def _allowance(self, live: LiveJob) -> int | None:
+        """How many more executions the quota of the job's namespace allows. None: there is no such quota."""
+        del live
+        return None
 
     # --- carrying out -----------------------------------------------------------------------------
 
@@ -180,24 +213,31 @@ class Dispatcher:
     def _follow(self, plan: Plan, done: Done) -> None:
         live = plan.live
         for record in done.stopped:
-            live.executions[record.id] = record
+            live.take(record)
             self._courier.want_changed(record.node_id, now=True)
         if done.job is not None:
             self.job_moved(done.job)
+        if done.rollout is not None:
+            live.rollout = done.rollout
+        if done.reverted is not None:
+            self.taken_up(done.reverted)
         for auction in plan.auctions:
             self._auctioneer.invite(live, auction)
         for step in plan.steps:
             if isinstance(step, scheduler.LookAgain):
                 self._later(live.job.id, step.seconds)
-            elif isinstance(step, scheduler.AwaitRoom):
-                self._board.await_room(live.job)
+        if any(isinstance(step, scheduler.AwaitRoom) for step in plan.steps):
+            self._board.await_room(live.job)
+            self._board.keep_room(live.job, plan.busy, len(self._registry.nodes))
+        else:
+            self._board.give_up_room(live.job.id)
 
     def job_moved(self, job: JobRecord) -> None:
         """A job is in another state (its commit is done): those who wait for its end hear of it."""
         live = self._board.jobs.get(job.id)
         if live is not None:
             live.job = job
-        end = self.ends.pop(job.id, None) if job.state in scheduler.TERMINAL_JOBS else None
+        end = self.ends.pop(job.id, None) if job.state in TERMINAL_JOBS else None
         if end is not None and not end.done():
             end.set_result(job)
 
@@ -222,7 +262,7 @@ class Dispatcher:
         live = self._board.jobs.get(record.job_id)
         before = live.executions.get(record.id) if live else None
         if live is not None:
-            live.executions[record.id] = record
+            live.take(record)
         if record.state in scheduler.OVER and (before is None or before.state not in scheduler.OVER):
             if node is not None:
                 node.used -= record.requested

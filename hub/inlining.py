@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from hub.blobs import Blobs
+from hub.blobs import Blobs, name_of
 from wire.failures import InvalidRequest, NotFound
 from wire.job import InputSource, Job
 from wire.params import plugin_kind
@@ -34,9 +34,10 @@ def has_large(job: Job) -> bool:
     return any(len(url) > INLINE_MOST for _, _, url in _urls(job))
 
 
-def externalise(job: Job, blobs: Blobs) -> Job:
+def externalise(job: Job, blobs: Blobs, *, keep: bool = True) -> Job:
     """The job with its large inline data as blobs. Raises InvalidRequest before anything is stored.
 
+    Without `keep` the blobs are only named.
     Data that cannot be read and blobs that do not exist are said here, not on a node an hour later.
     """
     large: list[_Large] = []
@@ -55,7 +56,7 @@ def externalise(job: Job, blobs: Blobs) -> Job:
         return job
     sources = list(job.task.input_sources)
     for one in large:
-        sources[one.place] = _moved(sources[one.place], one, blobs)
+        sources[one.place] = _moved(sources[one.place], one, blobs, keep=keep)
     return msgspec.structs.replace(job, tasks=[msgspec.structs.replace(job.task, input_sources=sources)])
 
 
@@ -70,8 +71,8 @@ def _urls(job: Job) -> list[tuple[int, str, str]]:
     ]
 
 
-def _moved(item: InputSource, large: _Large, blobs: Blobs) -> InputSource:
-    ref = blobs.put(large.data)
+def _moved(item: InputSource, large: _Large, blobs: Blobs, *, keep: bool) -> InputSource:
+    ref = blobs.put(large.data) if keep else name_of(large.data)
     url = f"blob:sha256:{ref.sha256};type={large.mime};size={ref.size}"
     params = {**item.source.params, large.key: url}
     return msgspec.structs.replace(item, source=msgspec.structs.replace(item.source, params=params))

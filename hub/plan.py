@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hub import versions
 from hub.auction import Auction
 from hub.board import LiveJob
-from hub.scheduler import MoveJob, Step, StopExecution
+from hub.scheduler import EndRollout, MoveJob, Progress, Revert, Step, StopExecution
 from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
+from hub.store import rollouts
 from hub.store import tenders as tenders_store
-from hub.store.records import ExecutionRecord, JobRecord
+from hub.store.records import ExecutionRecord, JobRecord, RolloutRecord
+from hub.versions import NewVersion
 from wire.database import Connection
 from wire.states import Desired
+
+_WRITES = MoveJob | StopExecution | Progress | EndRollout | Revert
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class Done:
 
     stopped: Sequence[ExecutionRecord] = ()
     job: JobRecord | None = None
+    rollout: RolloutRecord | None = None
+    reverted: NewVersion | None = None
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,13 @@ class Plan:
     auctions: Sequence[Auction]
     room_came: int
     """How often room had come free when it was made."""
+    busy: Sequence[str] = ()
+    """Nodes that suit the job and lack room, best first."""
 
     @property
     def is_silent(self) -> bool:
         """Whether it changes nothing in the database."""
-        return not self.auctions and not any(isinstance(step, MoveJob | StopExecution) for step in self.steps)
+        return not self.auctions and not any(isinstance(step, _WRITES) for step in self.steps)
 
     def commit(self, connection: Connection) -> Done:
         """Make all changes; the caller's transaction holds them together."""
@@ -47,4 +56,15 @@ class Plan:
         moves = [step for step in self.steps if isinstance(step, MoveJob)]
         moved = [jobs_store.move_job(connection, job_id, m.state, m.message, expect=version) for m in moves]
         job = jobs_store.job_by_id(connection, job_id) if any(moved) else None
-        return Done([record for record in stopped if record], job)
+        rollout = [r for step in self.steps if (r := self._roll(connection, step))]
+        back = [step for step in self.steps if isinstance(step, Revert)]
+        reverted = versions.revert(connection, self.live.job, back[0].version, back[0].message) if back else None
+        return Done([record for record in stopped if record], job, rollout[-1] if rollout else None, reverted)
+
+    def _roll(self, connection: Connection, step: Step) -> RolloutRecord | None:
+        job = self.live.job
+        if isinstance(step, Progress):
+            return rollouts.progress(connection, job.id, job.version, step.healthy)
+        if isinstance(step, EndRollout):
+            return rollouts.end(connection, job.id, job.version, step.state, step.message)
+        return None

@@ -25,6 +25,8 @@ COOLING = "cooling"
 """Code of the reason of a node that has failed too often in a row."""
 MESSAGES_SHOWN = 3
 """Different messages with one code that a shortage tells."""
+ROOM_MOST = 10_000
+"""More executions at a time than this are not counted."""
 SPREAD = -20.0
 """Rank of a node for each execution of the job that it has already."""
 
@@ -37,6 +39,12 @@ class Ranked:
     rank: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
+    room: int = ROOM_MOST
+    """How many such executions the node has room for now."""
+    changed: int = 0
+    """Unix nanoseconds when the node came back, changed what it can do, or was approved."""
+    joined: int = 0
+    """Unix nanoseconds when the node enrolled."""
 
     @property
     def suitable(self) -> bool:
@@ -58,6 +66,10 @@ class Question:
     """Executions of this job version that failed, per node: another node is tried first."""
     avoid: Mapping[str, Reason]
     """Nodes that may not be asked again for now, with the reason."""
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How much each part of the rank counts; 1 where nothing is said."""
+    kept: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Nodes whose room is kept for a job that has waited long, with the name of that job."""
 
 
 def rank(question: Question, nodes: Iterable[Node]) -> list[Ranked]:
@@ -74,8 +86,22 @@ def _rank_one(question: Question, node: Node) -> Ranked:
         if isinstance(value, Reason):
             reasons.append(value)
         else:
-            parts[name] = value
-    return Ranked(node.id, sum(parts.values()), parts, reasons)
+            parts[name] = value * question.weights.get(name, 1.0)
+    return Ranked(
+        node.id,
+        sum(parts.values()),
+        parts,
+        reasons,
+        room=_times(question.requested, node.free),
+        changed=node.changed,
+        joined=node.joined,
+    )
+
+
+def _times(requested: Resources, free: Resources) -> int:
+    """How often an amount fits."""
+    asked = [(getattr(requested, name), getattr(free, name)) for name in AMOUNTS if getattr(requested, name) > 0]
+    return min((max(0, int(have / need + 1e-6)) for need, have in asked), default=ROOM_MOST)
 
 
 def _presence(question: Question, node: Node) -> float | Reason:
@@ -137,6 +163,10 @@ def _size(question: Question, node: Node) -> float | Reason:
 def _room(question: Question, node: Node) -> float | Reason:
     if node.caps is None:
         return 0.0
+    if node.id in question.kept:
+        return Reason(
+            BUSY, f"its room is kept for {question.kept[node.id]}, which waits longer", "it waits for its turn"
+        )
     lacking = question.requested.lacking(node.free)
     if lacking:
         parts = ", ".join(_shortage(name, question.requested, node.free) for name in lacking)
@@ -149,7 +179,12 @@ def _room(question: Question, node: Node) -> float | Reason:
 
 
 def _spread(question: Question, node: Node) -> float | Reason:
-    return SPREAD * question.placed.get(node.id, 0) - 10.0 * node.failures
+    return SPREAD * question.placed.get(node.id, 0)
+
+
+def _failures(question: Question, node: Node) -> float | Reason:
+    del question
+    return -10.0 * node.failures
 
 
 def _failed_here(question: Question, node: Node) -> float | Reason:
@@ -177,7 +212,8 @@ RANKERS: dict[str, Ranker] = {
     "size": _size,
     "room": _room,
     "spread": _spread,
-    "failed here": _failed_here,
+    "failures": _failures,
+    "failed_here": _failed_here,
     "avoid": _avoid,
 }
 

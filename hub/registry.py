@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from hub.store.fleet import NodeRecord
 from wire import clock
 from wire.enrolment import is_node_name
@@ -29,6 +31,10 @@ class Node:
     held: Held | None = None
     heard: int = 0
     """Unix nanoseconds of the last document."""
+    joined: int = 0
+    """Unix nanoseconds when it enrolled."""
+    changed: int = 0
+    """Unix nanoseconds when it came back or changed what it can do: who waits for nodes may ask it at once."""
     since: int = 0
     """Unix nanoseconds since when the presence is what it is."""
     used: Resources = field(default_factory=Resources)
@@ -87,6 +93,7 @@ class Registry:
             health=record.health,
             held=record.held,
             heard=record.heard,
+            joined=record.created,
             since=record.since,
         )
         self.nodes[record.id] = node
@@ -109,6 +116,8 @@ class Registry:
             case NodeStatus():
                 node.status = document
             case Capabilities():
+                if node.caps != msgspec.structs.replace(document, ep=node.caps.ep if node.caps else 0):
+                    node.changed = clock.unix_ns()
                 node.caps = document
                 node.name = document.name if is_node_name(document.name) else node.name
             case Health():
@@ -116,5 +125,5 @@ class Registry:
             case Held():
                 node.held = document
         if node.presence(node.heard) is not before or not node.since:
-            node.since = node.heard
+            node.since = node.changed = node.heard
         return node

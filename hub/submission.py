@@ -6,8 +6,9 @@ import uuid
 
 import msgspec
 
+from hub import versions
 from hub.blobs import Blobs
-from hub.board import Board, LiveJob
+from hub.board import Board
 from hub.dispatch import Dispatcher
 from hub.inlining import externalise, has_large
 from hub.plan import Done
@@ -15,13 +16,13 @@ from hub.registry import Registry
 from hub.store import jobs as jobs_store
 from hub.store import search
 from hub.store.records import EventRecord, JobRecord
+from hub.versions import NewVersion
 from wire import clock
 from wire.database import Connection, Database
-from wire.failures import Conflict, InvalidRequest, TenderError
+from wire.failures import Conflict, InvalidRequest, NotFound, TenderError
 from wire.job import Job
 from wire.job_parse import Submission
 from wire.params import engine_kind
-from wire.quantities import resources
 from wire.states import TERMINAL_JOBS, JobState, JobType
 
 REASON_MOST = 500
@@ -68,38 +69,47 @@ class Submissions:
         token, new = submission.idempotency_token, _new_job(spec, clock.unix_ns())
         plan = self._dispatcher.begin(new)
 
-        def write(connection: Connection) -> tuple[str, JobRecord | None, Done]:
+        def write(connection: Connection) -> tuple[str, NewVersion | None, Done]:
             earlier = search.idempotent(connection, token, digest) if token else None
             if earlier is not None:
                 return earlier, None, Done()
-            record = _commit(connection, new, force=submission.force)
-            done = plan.commit(connection) if record is new else Done()
+            version = _commit(connection, new, force=submission.force)
+            done = plan.commit(connection) if version.job is new else Done()
             if token:
-                search.keep_idempotent(connection, token, digest, record.id, new.created)
-            return record.id, record, done
+                search.keep_idempotent(connection, token, digest, version.job.id, new.created)
+            return version.job.id, version, done
 
         try:
             job_id, stored, done = await self._db.write(write)
         except BaseException:
             self._dispatcher.never_begun(plan)
             raise
-        if stored is new:
+        if stored is not None and stored.job is new:
             self._dispatcher.begun(plan, done)
             return job_id
         self._dispatcher.never_begun(plan)
         if stored is not None:
-            self._take_up(stored)
+            self._dispatcher.taken_up(stored)
         return job_id
 
-    def _take_up(self, record: JobRecord) -> None:
-        """Another version of a job, which may be over or on the board still."""
-        live = self._board.jobs.get(record.id)
-        requested = resources(record.spec.task.resources)
-        if live is None:
-            self._board.jobs[record.id] = LiveJob(record, requested)
-        else:
-            live.job, live.requested = record, requested
-        self._dispatcher.wake(record.id)
+    async def rerun(self, job_id: str, version: int, reason: str) -> NewVersion:
+        """Run a job once more, in its current version or one that it had. Raises NotFound, Conflict."""
+        return await self._db.write(
+            lambda connection: versions.rerun(connection, job_id, version, reason[:REASON_MOST]),
+            self._dispatcher.taken_up,
+        )
+
+    async def difference(self, submission: Submission) -> str:
+        """What submitting would change in the job with its name; nothing is stored. Raises NotFound for a new name."""
+        spec = submission.parsed.job
+        known = await self._db.read(lambda c: search.by_name(c, spec.namespace, spec.name))
+        if known is None:
+            raise NotFound(
+                f"job name index not found: {spec.name}:{spec.namespace}",
+                hint="there is no job of this name yet, so there is nothing to compare",
+            )
+        named = await asyncio.to_thread(externalise, spec, self._blobs, keep=False)
+        return versions.difference(known.spec, named)
 
     async def stop(self, job: JobRecord, reason: str) -> str:
         """Ask for the end of a job. Returns an evaluation id, empty when it was stopped before."""
@@ -170,22 +180,23 @@ def _new_job(spec: Job, now: int) -> JobRecord:
         modified=now,
         queued_since=now,
         spec=spec,
+        work=versions.work_of(spec),
     )
 
 
-def _commit(connection: Connection, new: JobRecord, *, force: bool) -> JobRecord:
+def _commit(connection: Connection, new: JobRecord, *, force: bool) -> NewVersion:
     """The new job as it is, or the next version of the one with its name."""
     known = search.by_name(connection, new.namespace, new.name) if new.spec.name else None
     if known is not None:
-        return _next_version(connection, known, new.spec, new.created, force=force)
+        return _next_version(connection, known, new.spec, force=force)
     event = EventRecord(
         job_id=new.id, job_version=new.version, topic="Submission", message="Job submitted", time=new.created
     )
     jobs_store.insert_job(connection, new, [event])
-    return new
+    return NewVersion(new, versions.first_rollout(new), None)
 
 
-def _next_version(connection: Connection, known: JobRecord, spec: Job, now: int, *, force: bool) -> JobRecord:
+def _next_version(connection: Connection, known: JobRecord, spec: Job, *, force: bool) -> NewVersion:
     if known.spec == spec and not force:
         raise NoChange(
             f"no changes detected for new job spec. Job Name: '{known.name}', Job Id: '{known.id}'",
@@ -196,20 +207,4 @@ def _next_version(connection: Connection, known: JobRecord, spec: Job, now: int,
             f"the type of job {known.name!r} cannot change from {known.type} to {spec.type}",
             hint="submit it under another name",
         )
-    record = msgspec.structs.replace(
-        known,
-        state=JobState.PENDING,
-        message="",
-        version=known.version + 1,
-        revision=known.revision + 1,
-        priority=spec.priority,
-        stop_reason=None,
-        modified=now,
-        queued_since=now,
-        spec=spec,
-    )
-    event = EventRecord(
-        job_id=known.id, job_version=record.version, topic="Submission", message="Job updated", time=now
-    )
-    jobs_store.update_job(connection, record, [event])
-    return record
+    return versions.add(connection, known, spec, message="Job updated", details={})

@@ -18,6 +18,11 @@ RETRY_ON = ("system", "exit", "timeout", "reboot")
 NETWORKS = ("Default", "None", "Host", "Bridge", "HTTP", "Full")
 COMPRESSIONS = ("", "none", "gzip")
 BANDWIDTH_CLASSES = ("urgent", "normal", "bulk")
+RANKERS = (
+    "engine", "publisher", "inputs", "labels", "size", "room", "locality", "spread", "failures", "failed_here",
+    "score", "cost", "hook",
+)  # fmt: skip
+"""What a bid's rank is summed from; `Bidding.Weights` and the hub's configuration may weigh each."""
 FAVOUR = "favour_"
 
 Seconds = Annotated[float, Meta(extra={"reads": "duration"})]
@@ -154,6 +159,19 @@ class Bidding(Struct, frozen=True, rename="pascal"):
     weights: dict[str, float] = {}
 
 
+class Update(Struct, frozen=True, rename="pascal"):
+    """How a new version of a service or daemon job replaces the old one, in Nomad's words.
+
+    `max_parallel` slots or nodes are between the two versions at a time; 0 replaces all at once. One is healthy when
+    it has run for `min_healthy_time`. The rollout has failed when nothing more became healthy for `healthy_deadline`.
+    """
+
+    max_parallel: int = 1
+    min_healthy_time: Seconds = 10.0
+    healthy_deadline: Seconds = 300.0
+    auto_revert: bool = False
+
+
 class ResultPolicy(Struct, frozen=True, rename="pascal"):
     """How results are packed and carried. `encrypt` is the reader's X25519 public key in base64."""
 
@@ -180,6 +198,7 @@ class Job(Struct, frozen=True, rename="pascal"):
     retry: Retry = Retry()
     success_exit_codes: list[int] = field(default_factory=lambda: [0])
     bidding: Bidding = Bidding()
+    update: Update = Update()
     result_policy: ResultPolicy = ResultPolicy()
 
     @property

@@ -10,7 +10,19 @@ from collections.abc import Mapping
 
 from wire import job_limits as limits
 from wire.constraints import BARE, LISTS, NUMERIC, OPERATORS, number
-from wire.job import BANDWIDTH_CLASSES, COMPRESSIONS, COUNTED_TYPES, JOB_TYPES, RECONCILE, RETRY_ON, Constraint, Job
+from wire.job import (
+    BANDWIDTH_CLASSES,
+    COMPRESSIONS,
+    COUNTED_TYPES,
+    ENDING_TYPES,
+    JOB_TYPES,
+    RANKERS,
+    RECONCILE,
+    RETRY_ON,
+    Constraint,
+    Job,
+    Update,
+)
 from wire.problems import Problem, Problems
 from wire.strict_read import nearest
 from wire.task_rules import check_task
@@ -31,6 +43,7 @@ def validate(job: Job) -> list[Problem]:
     _check_labels("Meta", job.meta, limits.META, problems)
     _check_staying_power(job, problems)
     _check_bidding(job, problems)
+    _check_update(job, problems)
     _check_results(job, problems)
     if not job.tasks:
         problems.add("Tasks", "", "missing job tasks", "a job has one task: Tasks: [{Name: main, Engine: …}]")
@@ -137,8 +150,28 @@ def _check_bidding(job: Job, problems: Problems) -> None:
         problems.add("Bidding.MinBids", bidding.min_bids, message)
     too_many("Bidding.Weights", len(bidding.weights), limits.LABELS, problems)
     for name, weight in bidding.weights.items():
+        check_choice(f"Bidding.Weights.{name[:80]}", name, RANKERS, problems)
         if not 0 <= weight <= 100:
             problems.add(f"Bidding.Weights.{name[:80]}", weight, f"the weight {weight:g} is not between 0 and 100")
+
+
+def _check_update(job: Job, problems: Problems) -> None:
+    update = job.update
+    if not 0 <= update.max_parallel <= limits.COUNT:
+        message = f"Update.MaxParallel {update.max_parallel} is not between 0 and {limits.COUNT}"
+        problems.add("Update.MaxParallel", update.max_parallel, message, "0 replaces all at once")
+    if not 0 <= update.min_healthy_time <= limits.UPDATE_TIME:
+        message = f"Update.MinHealthyTime is not between 0 and {limits.UPDATE_TIME // 3600} h"
+        problems.add("Update.MinHealthyTime", update.min_healthy_time, message)
+    if not 1 <= update.healthy_deadline <= limits.UPDATE_TIME:
+        message = f"Update.HealthyDeadline is not between 1 s and {limits.UPDATE_TIME // 3600} h"
+        problems.add("Update.HealthyDeadline", update.healthy_deadline, message)
+    elif update.healthy_deadline <= update.min_healthy_time:
+        message = "Update.HealthyDeadline is not longer than Update.MinHealthyTime: nothing could become healthy"
+        problems.add("Update.HealthyDeadline", update.healthy_deadline, message)
+    if job.type in ENDING_TYPES and update != Update():
+        message = f"Update is for service and daemon jobs: a {job.type} job has nothing to keep running"
+        problems.add("Update", job.type, message, "leave Update out")
 
 
 def _check_results(job: Job, problems: Problems) -> None:

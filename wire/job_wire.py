@@ -13,7 +13,7 @@ from wire.strict_read import NEVER
 def to_wire(job: Job) -> dict[str, object]:
     """PascalCase, defaults of Tender's own fields left out. The hub adds ID, State, Version and times."""
     base = Job(type=job.type, disconnect=disconnect_for(job.type))
-    own = ("disconnect", "retry", "success_exit_codes", "bidding", "result_policy")
+    own = ("disconnect", "retry", "success_exit_codes", "bidding", "update", "result_policy")
     return {
         "Name": job.name,
         "Namespace": job.namespace,

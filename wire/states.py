@@ -84,6 +84,15 @@ class JobType(StrEnum):
     DAEMON = "daemon"
 
 
+class RolloutState(StrEnum):
+    """How the new version of a service or daemon job fares. `superseded`: by a still newer one."""
+
+    RUNNING = "running"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
 E = ExecutionState
 
 _ENDS = {E.FAILED, E.TIMED_OUT, E.CANCELLED}

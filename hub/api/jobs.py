@@ -231,19 +231,6 @@ async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page)
     return {"NextToken": token, "Items": items}
 
 
-@get("/{name:str}/versions")
-async def versions(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
-    """Every version of a job."""
-    hub = hub_of(request)
-    job = await find_job(request, name, namespace)
-
-    def read(connection: Connection) -> list[JobRecord]:
-        return [jobs_store.job_by_id(connection, job.id, number) for number in search.versions(connection, job.id)]
-
-    found = await hub.database.read(read)
-    return {"NextToken": "", "Items": [shapes.job(one, hub.config.hub_id) for one in found]}
-
-
 @get("/{name:str}/why")
 async def why(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
     """Every auction of a job: who was invited, who bid what, who declined and why."""
@@ -284,6 +271,6 @@ def _nanoseconds(text: str) -> int:
 
 router = Router(
     path="/api/v1/orchestrator/jobs",
-    route_handlers=[submit, validate, list_jobs, get_job, stop, history, executions, versions, why],
+    route_handlers=[submit, validate, list_jobs, get_job, stop, history, executions, why],
     tags=["jobs"],
 )

@@ -12,6 +12,7 @@ from litestar.types import Message, Scope
 from hub.api import agent, errors, first_contact, results
 from hub.api.bodies import BODY_MOST, WITHIN, Req, check_sender
 from hub.api.clients import refuse_old_client, tell_version
+from hub.api.job_versions import router as versions_router
 from hub.api.jobs import router as jobs_router
 from hub.api.nodes import agent_routes, nodes_router
 from hub.config import VERSION
@@ -26,6 +27,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
     return Litestar(
         route_handlers=[
             jobs_router,
+            versions_router,
             nodes_router,
             *agent_routes,
             *agent.routes,

@@ -32,7 +32,8 @@ def insert_execution(connection: Connection, record: ExecutionRecord, event: Eve
     """A new wanted execution; returns the node's new `want` version."""
     connection.execute(
         "INSERT INTO executions (id, job_id, job_version, namespace, slot, attempt, node_id, tender_id, desired,"
-        " desired_ver, state, requested, created, modified, once) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " desired_ver, state, requested, created, modified, once, work)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             record.id,
             record.job_id,
@@ -49,6 +50,7 @@ def insert_execution(connection: Connection, record: ExecutionRecord, event: Eve
             record.created,
             record.modified,
             int(record.once),
+            record.work,
         ),
     )
     rows.add_event(connection, event)

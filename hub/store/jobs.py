@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hub.store import rows
+from hub.store import rollouts, rows
 from hub.store.records import EventRecord, JobRecord
 from wire import clock
 from wire.database import Connection
@@ -69,9 +69,10 @@ def update_job(connection: Connection, record: JobRecord, events: Sequence[Event
 
 def _insert_version(connection: Connection, record: JobRecord) -> None:
     connection.execute(
-        "INSERT INTO job_versions (job_id, version, spec, created) VALUES (?, ?, ?, ?)",
-        (record.id, record.version, rows.encode(record.spec), record.modified),
+        "INSERT INTO job_versions (job_id, version, spec, work, created) VALUES (?, ?, ?, ?, ?)",
+        (record.id, record.version, rows.encode(record.spec), record.work, record.modified),
     )
+    rollouts.begin(connection, record)
 
 
 def move_job(connection: Connection, job_id: str, to: JobState, message: str, *, expect: int) -> bool:

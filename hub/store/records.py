@@ -6,7 +6,7 @@ from wire.failures import Reason
 from wire.job import Job
 from wire.messages import ExecutionStatus
 from wire.resources import Resources
-from wire.states import Desired, ExecutionState, JobState, JobType, TenderState
+from wire.states import Desired, ExecutionState, JobState, JobType, RolloutState, TenderState
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +26,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     modified: int
     queued_since: int
     spec: Job
+    work: str = ""
+    """Names what the job's executions do: versions with the same word need no other executions."""
 
 
 class ExecutionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +56,20 @@ class ExecutionRecord(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     created: int
     modified: int
+    work: str = ""
+
+
+class RolloutRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a version of a service or daemon job takes over. `progressed`: when something became healthy last."""
+
+    job_id: str
+    version: int
+    state: RolloutState
+    healthy: int
+    started: int
+    progressed: int
+    ended: int | None = None
+    message: str = ""
 
 
 class BidRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

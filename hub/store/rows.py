@@ -4,12 +4,12 @@ from typing import Any
 
 import msgspec
 
-from hub.store.records import BidRecord, EventRecord, ExecutionRecord, JobRecord, TenderRecord
+from hub.store.records import BidRecord, EventRecord, ExecutionRecord, JobRecord, RolloutRecord, TenderRecord
 from wire.database import Connection, Row
 from wire.job import Job
 from wire.messages import ExecutionStatus
 from wire.resources import Resources
-from wire.states import Desired, ExecutionState, JobState, JobType, TenderState
+from wire.states import Desired, ExecutionState, JobState, JobType, RolloutState, TenderState
 
 encode = msgspec.json.encode
 _job = msgspec.json.Decoder(Job)
@@ -20,7 +20,7 @@ _details = msgspec.json.Decoder(dict[str, str])
 
 JOB_COLUMNS = (
     "j.id, j.name, j.namespace, j.type, j.state, j.message, j.version, j.revision, j.priority, j.stop_reason,"
-    " j.created, j.modified, j.queued_since, v.spec"
+    " j.created, j.modified, j.queued_since, v.spec, v.work"
 )
 JOB_FROM = "jobs j JOIN job_versions v ON v.job_id = j.id AND v.version = j.version"
 
@@ -41,6 +41,7 @@ def job(row: Row) -> JobRecord:
         modified=row["modified"],
         queued_since=row["queued_since"],
         spec=_job.decode(row["spec"]),
+        work=row["work"],
     )
 
 
@@ -66,6 +67,20 @@ def execution(row: Row) -> ExecutionRecord:
         message=row["message"],
         created=row["created"],
         modified=row["modified"],
+        work=row["work"],
+    )
+
+
+def rollout(row: Row) -> RolloutRecord:
+    return RolloutRecord(
+        job_id=row["job_id"],
+        version=row["version"],
+        state=RolloutState(row["state"]),
+        healthy=row["healthy"],
+        started=row["started"],
+        progressed=row["progressed"],
+        ended=row["ended"],
+        message=row["message"],
     )
 
 

@@ -1,6 +1,15 @@
 """The hub's tables."""
 
-from wire.states import TERMINAL_EXECUTIONS, Desired, ExecutionState, JobState, JobType, Membership, TenderState
+from wire.states import (
+    TERMINAL_EXECUTIONS,
+    Desired,
+    ExecutionState,
+    JobState,
+    JobType,
+    Membership,
+    RolloutState,
+    TenderState,
+)
 
 VERSION = 1
 """What `PRAGMA user_version` says of a file that this release works with."""
@@ -41,7 +50,20 @@ CREATE TABLE job_versions (
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     version INTEGER NOT NULL,
     spec BLOB NOT NULL,
+    work TEXT NOT NULL,
     created INTEGER NOT NULL,
+    PRIMARY KEY (job_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollouts (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL {_one_of("state", RolloutState)},
+    healthy INTEGER NOT NULL DEFAULT 0,
+    started INTEGER NOT NULL,
+    progressed INTEGER NOT NULL,
+    ended INTEGER,
+    message TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (job_id, version)
 ) STRICT, WITHOUT ROWID;
 
@@ -49,6 +71,7 @@ CREATE TABLE executions (
     id TEXT PRIMARY KEY,
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     job_version INTEGER NOT NULL,
+    work TEXT NOT NULL,
     namespace TEXT NOT NULL,
     slot INTEGER NOT NULL,
     attempt INTEGER NOT NULL,

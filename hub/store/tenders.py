@@ -1,5 +1,7 @@
 """Writing and reading tenders, each function in one transaction."""
 
+from collections.abc import Iterator
+
 from hub.store import rows
 from hub.store.records import TenderRecord
 from wire.database import Connection
@@ -49,3 +51,11 @@ def tenders_of(connection: Connection, job_id: str, most: int) -> list[TenderRec
     """The newest tenders of a job, oldest first."""
     found = connection.execute("SELECT * FROM tenders WHERE job_id = ? ORDER BY opened DESC LIMIT ?", (job_id, most))
     return [rows.tender(row) for row in found][::-1]
+
+
+def of_version(connection: Connection, job_id: str, version: int) -> Iterator[TenderRecord]:
+    """All tenders of one version of a job, oldest first."""
+    found = connection.execute(
+        "SELECT * FROM tenders WHERE job_id = ? AND job_version = ? ORDER BY opened", (job_id, version)
+    )
+    return (rows.tender(row) for row in found)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from wire.constraints import BARE, LISTS, NUMERIC, OPERATORS
-from wire.job import BANDWIDTH_CLASSES, JOB_TYPES, RECONCILE, RETRY_ON
+from wire.job import BANDWIDTH_CLASSES, JOB_TYPES, RANKERS, RECONCILE, RETRY_ON
 from wire.job_parse import parse_job
 from wire.problems import InvalidDocument, Problem
 
@@ -158,7 +158,7 @@ def jobs() -> st.SearchStrategy[dict[str, Any]]:
                 Window=st.just("2s"),
                 Candidates=st.integers(5, 9),
                 MinBids=st.integers(1, 5),
-                Weights=st.dictionaries(_WORD, st.floats(0, 100), max_size=2),
+                Weights=st.dictionaries(st.sampled_from(RANKERS), st.floats(0, 100), max_size=2),
             ),
             ResultPolicy=_only_given(
                 Compress=st.sampled_from(["none", "gzip"]),

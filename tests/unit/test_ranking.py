@@ -181,7 +181,7 @@ def test_of_two_nodes_the_one_with_more_room_comes_first():
 
 def test_slots_are_spread_and_failures_weigh():
     found = one(node(failures=2), placed={"n-1": 3})
-    assert found.parts["spread"] == -80
+    assert (found.parts["spread"], found.parts["failures"]) == (-60, -20)
 
 
 def test_a_node_that_failed_the_job_is_asked_only_when_nobody_else_will():
@@ -189,7 +189,7 @@ def test_a_node_that_failed_the_job_is_asked_only_when_nobody_else_will():
     busy = Resources(cpu=3, memory=3 * 10**9)
     found = rank(job, [node("bad"), node("good", used=busy)])
     assert [entry.node_id for entry in found] == ["good", "bad"]
-    assert found[1].parts["failed here"] == -500
+    assert found[1].parts["failed_here"] == -500
     assert found[1].suitable
     assert found[0].rank + 0 > found[1].rank + 100, "no bid can make up for it"
 

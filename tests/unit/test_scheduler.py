@@ -1,5 +1,7 @@
 """The scheduler as tables of cases and under random histories."""
 
+import dataclasses
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -219,14 +221,19 @@ def test_a_daemon_job_goes_to_nodes_that_join_later_and_an_ops_job_does_not():
         facts(job("daemon", state=JobState.RUNNING), tenders=known, executions=running, nodes=ranked(None, None))
     )
     assert late == [OpenTender(1, 1, ("n-2",), direct=True)]
-    assert plan(facts(job("ops", state=JobState.RUNNING), tenders=known, executions=running)) == []
+    joined = [dataclasses.replace(entry, joined=NOW + S) for entry in ranked(None, None, None)]
+    assert plan(facts(job("ops", state=JobState.RUNNING), tenders=known, executions=running, nodes=joined)) == []
 
 
 def test_an_ops_job_fails_when_any_execution_does():
-    known = [tender(TenderState.AWARDED, BidRecord(node_id="n-1", outcome="won"), slot=n, number=n) for n in (1, 2)]
-    good, bad = execution(E.COMPLETED, slot=1), execution(E.FAILED, slot=2, number=2, reason=EXIT)
-    assert plan(facts(job("ops"), tenders=known, executions=[good])) == [MoveJob(JobState.COMPLETED)]
-    (step,) = plan(facts(job("ops"), tenders=known, executions=[good, bad]))
+    known = [tender(TenderState.AWARDED, BidRecord(node_id=f"n-{n}", outcome="won"), slot=n, number=n) for n in (1, 2)]
+    good = execution(E.COMPLETED, slot=1)
+    bad = execution(E.FAILED, slot=2, number=2, reason=EXIT, node_id="n-2")
+    nodes = ranked(None, None)
+    assert plan(facts(job("ops"), tenders=known[:1], executions=[good], nodes=nodes[:1])) == [
+        MoveJob(JobState.COMPLETED)
+    ]
+    (step,) = plan(facts(job("ops"), tenders=known, executions=[good, bad], nodes=nodes))
     assert step == MoveJob(JobState.FAILED, "1 of 2 executions failed: exit code 3")
 
 

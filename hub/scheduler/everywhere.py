@@ -1,0 +1,134 @@
+"""Ops and daemon jobs: every matching node, directly; the node may still decline."""
+
+from collections.abc import Sequence
+
+from hub.ranking import Ranked, lacked_room, shortage
+from hub.scheduler.rollout import gate, is_healthy, may_replace
+from hub.scheduler.steps import (
+    OVER,
+    AwaitRoom,
+    Facts,
+    LookAgain,
+    MoveJob,
+    OpenTender,
+    Step,
+    grouped,
+)
+from hub.scheduler.waiting import coming_back, declines, pause_after_ends, queue_timeout, tender_pause
+from hub.store.records import ExecutionRecord, TenderRecord
+from wire.states import Desired, ExecutionState, JobState, JobType, TenderState
+
+
+def everywhere(facts: Facts) -> list[Step]:
+    """What each node needs, and what becomes of the job by that."""
+    nodes = _Nodes(facts)
+    for entry in facts.ranked:
+        nodes.look(entry)
+    return nodes.finish_daemon() if facts.job.type is JobType.DAEMON else nodes.finish_ops()
+
+
+class _Nodes:
+    """The walk over the nodes of one plan."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts, self._job = facts, facts.job
+        self._executions = grouped(facts.current, lambda e: e.node_id)
+        self._outdated = grouped(facts.outdated, lambda e: e.node_id)
+        self._of_version = [t for t in facts.tenders if t.job_version == facts.job.version]
+        self._tenders = grouped(self._of_version, lambda t: t.bids[0].node_id if t.bids else "")
+        self._next_slot = 1 + max((one.slot for one in [*facts.executions, *facts.tenders]), default=-1)
+        self.steps: list[Step] = []
+
+    def look(self, entry: Ranked) -> None:
+        """Tender to a node that has nothing of this job yet, or no longer, and may have it now."""
+        mine, tenders = self._executions.get(entry.node_id, []), self._tenders.get(entry.node_id, [])
+        if any(e.state not in OVER for e in mine) or self._outdated.get(entry.node_id):
+            return
+        if not entry.suitable or any(t.state is TenderState.OPEN for t in tenders):
+            return
+        pause = self._pause(entry, mine, tenders)
+        if pause is None:
+            return
+        if pause > 0:
+            self.steps.append(LookAgain(pause))
+        elif entry.reasons:
+            self.steps.append(AwaitRoom())
+        else:
+            self.steps.append(OpenTender(self._slot(mine, tenders), _attempt(mine), (entry.node_id,), direct=True))
+
+    def _pause(self, entry: Ranked, mine: Sequence[ExecutionRecord], tenders: Sequence[TenderRecord]) -> float | None:
+        """Seconds until the node is asked; None: never, as long as it does not change."""
+        last = tenders[-1] if tenders else None
+        no = last is not None and last.state is TenderState.FAILED
+        if self._job.type is JobType.OPS:
+            lost = bool(mine) and all(e.state in {ExecutionState.REFUSED, ExecutionState.LOST} for e in mine)
+            room = no and last is not None and any(lacked_room(bid.reasons) for bid in last.bids)
+            if entry.joined > self._job.queued_since or (tenders and not room and not lost) or len(mine) > 2:
+                return None
+        return max(pause_after_ends(self._job, mine, self._facts.now), tender_pause(tenders, [entry], self._facts.now))
+
+    def _slot(self, mine: Sequence[ExecutionRecord], tenders: Sequence[TenderRecord]) -> int:
+        """A node keeps the slot that it had."""
+        if mine or tenders:
+            return [*mine, *tenders][-1].slot
+        self._next_slot += 1
+        return self._next_slot - 1
+
+    def finish_daemon(self) -> list[Step]:
+        alive = [e for e in self._facts.current if e.state not in OVER]
+        kept = [e for e in self._facts.outdated if e.desired is Desired.RUN]
+        healthy = sum(is_healthy(self._facts, e) for e in alive)
+        tendered = sum(t.state is TenderState.OPEN for t in self._of_version)
+        opening = sum(isinstance(step, OpenTender) for step in self.steps)
+        stopping = len(self._facts.outdated) - len(kept)
+        failing = sum(_is_failing(mine) for mine in self._executions.values())
+        changing = len(alive) - healthy + tendered + opening + stopping + failing
+        self.steps += may_replace(self._facts, kept, changing)
+        total = healthy + changing + len(kept)
+        if total:
+            self.steps += gate(self._facts, healthy=healthy, total=total)
+        lives = bool(alive or self._facts.outdated)
+        return self.steps + ([MoveJob(JobState.RUNNING)] if lives and self._job.state is not JobState.RUNNING else [])
+
+    def finish_ops(self) -> list[Step]:
+        current = self._facts.current
+        alive = [e for e in current if e.state not in OVER]
+        if not self._of_version and not any(isinstance(step, OpenTender | AwaitRoom) for step in self.steps):
+            return [queue_timeout(self._facts) or self._nowhere()]
+        waits = bool(self.steps) or any(t.state is TenderState.OPEN for t in self._of_version)
+        if alive or waits:
+            late = None if alive else queue_timeout(self._facts)
+            if late is not None:
+                return [late]
+            running = alive and self._job.state is not JobState.RUNNING
+            return self.steps + ([MoveJob(JobState.RUNNING)] if running else [])
+        return [*self.steps, self._verdict(current)]
+
+    def _nowhere(self) -> Step:
+        if coming_back(self._facts) or self._job.spec.task.timeouts.queue_timeout:
+            return LookAgain(5.0)
+        return MoveJob(JobState.FAILED, shortage(1, list(self._facts.ranked)))
+
+    def _verdict(self, current: Sequence[ExecutionRecord]) -> Step:
+        """All executions of an ops job have ended: any failure fails the job."""
+        failures = [e for e in current if e.state is not ExecutionState.COMPLETED and not _was_repeated(e, current)]
+        if failures:
+            ended = len({e.node_id for e in current})
+            return MoveJob(JobState.FAILED, f"{len(failures)} of {ended} executions failed: {failures[0].message}")
+        if not current:
+            return MoveJob(JobState.FAILED, shortage(1, list(self._facts.ranked), declines(self._of_version)))
+        return MoveJob(JobState.COMPLETED)
+
+
+def _attempt(mine: Sequence[ExecutionRecord]) -> int:
+    return 1 + max((e.attempt for e in mine), default=0)
+
+
+def _is_failing(mine: Sequence[ExecutionRecord]) -> bool:
+    """Whether all that a node had of the job has ended: it is between two starts."""
+    return bool(mine) and all(e.state in OVER for e in mine)
+
+
+def _was_repeated(execution: ExecutionRecord, current: Sequence[ExecutionRecord]) -> bool:
+    """Whether a node got the job once more after this execution, which it never began."""
+    return any(e.node_id == execution.node_id and e.attempt > execution.attempt for e in current)
