@@ -6,38 +6,41 @@ from typing import Any
 from tui import screen, views
 from tui.cli.options import Hub, Run
 from tui.client import JOBS, HubClient
+from tui.dry_run import dry_run
 from tui.follow import Ended, follow, require_success
 from tui.screen import Output
 from wire.job_parse import parse_job
-from wire.job_wire import to_wire
 
 
 def run_job(document: dict[str, Any], hub: Hub, run: Run, output: Output, *, force: bool = False) -> None:
     """Check, submit, follow, print. Raises TenderError; JobFailed when the job did not complete."""
     parsed = parse_job(document)
-    quiet = run.id_only or output is not Output.TABLE
     for warning in parsed.warnings:
         screen.note(f"warning: {warning}")
     if run.dry_run:
-        shown = to_wire(parsed.job)
-        screen.data(shown, Output.YAML if output is Output.TABLE else output)
+        dry_run(parsed.job, document, hub, output)
         return
     with hub.client() as client:
         answer = client.put(JOBS, {"Job": document, "Force": force})
-        job_id = str(answer["JobID"])
         for warning in answer.get("Warnings") or []:
             if warning not in parsed.warnings:
                 screen.note(f"warning: {warning}")
-        if run.id_only:
-            screen.say(job_id)
-        elif output is Output.TABLE:
-            screen.say(f"Job {job_id} submitted")
-        if run.wait and not (run.id_only and not run.follow):
-            _stay(client, job_id, run, output, quiet=quiet)
-        elif output is not Output.TABLE and not run.id_only:
-            screen.data(answer, output)
-        elif not run.id_only:
-            screen.say(f"Follow it: tender job describe {job_id}")
+        stay_with(client, answer, run, output, said=f"Job {answer['JobID']} submitted")
+
+
+def stay_with(client: HubClient, answer: dict[str, Any], run: Run, output: Output, *, said: str) -> None:
+    """Say what the hub took, and stay with it as the flags want. Raises as `run_job`."""
+    job_id = str(answer["JobID"])
+    if run.id_only:
+        screen.say(job_id)
+    elif output is Output.TABLE:
+        screen.say(said)
+    if run.wait and not (run.id_only and not run.follow):
+        _stay(client, job_id, run, output, quiet=run.id_only or output is not Output.TABLE)
+    elif output is not Output.TABLE and not run.id_only:
+        screen.data(answer, output)
+    elif not run.id_only:
+        screen.say(f"Follow it: tender job describe {job_id}")
 
 
 def _stay(client: HubClient, job_id: str, run: Run, output: Output, *, quiet: bool) -> None:

@@ -28,6 +28,21 @@ def jobs(items: list[Item], *, hide_header: bool = False) -> None:
     screen.table(("CREATED", "ID", "NAME", "ENGINE", "TYPE", "STATE"), rows, hide_header=hide_header)
 
 
+def versions(items: list[Item], *, hide_header: bool = False) -> None:
+    rows = [
+        (
+            j.get("Version", ""),
+            moment(j.get("ModifyTime")),
+            j.get("Count", ""),
+            j.get("Priority", ""),
+            (j.get("Rollout") or {}).get("State", ""),
+            (j.get("Rollout") or {}).get("Message", ""),
+        )
+        for j in items
+    ]
+    screen.table(("VERSION", "MADE", "COUNT", "PRIORITY", "ROLLOUT", "MESSAGE"), rows, hide_header=hide_header)
+
+
 def engine(job: Item) -> str:
     tasks = job.get("Tasks") or [{}]
     return str((tasks[0].get("Engine") or {}).get("Type", ""))

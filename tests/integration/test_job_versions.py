@@ -143,7 +143,11 @@ async def test_a_daemon_starts_on_a_node_that_joins_and_again_where_it_ended(ben
     await until(lambda: len(late.orders) == 1, 1)
     await late.report(late.orders[0].execution_id, E.FAILED, reason=Reason("exit", "exit code 1"))
     await until(lambda: len(late.orders) == 2, 2)
-    assert len(await alive(bench, job_id)) == 3
+
+    async def three() -> bool:
+        return len(await alive(bench, job_id)) == 3
+
+    await eventually(three)
 
 
 async def test_a_service_that_ends_is_started_again_in_its_place(bench):

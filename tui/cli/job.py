@@ -12,6 +12,7 @@ from tui import screen, views
 from tui.cli.describe import describe_job
 from tui.cli.get import get_results
 from tui.cli.grouped import grouped
+from tui.cli.job_versions import rerun, versions
 from tui.cli.options import Hub, JobName, Run, Shown, Space, Template
 from tui.client import JOBS
 from tui.flags import label_filters
@@ -205,3 +206,7 @@ def stop(
         client.delete(f"{JOBS}/{found['ID']}", {"reason": reason})
     if not quiet:
         screen.say(f"{found['ID']} is being stopped")
+
+
+app.command()(grouped(rerun))
+app.command()(grouped(versions))
