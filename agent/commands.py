@@ -1,4 +1,4 @@
-"""Requests of the hub: bytes of results, bytes of blobs, draining, saying everything again, stopping."""
+"""Requests of the hub: bytes of results, of blobs and of logs, draining, saying everything again, stopping."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from agent import blobs
+from agent import blobs, logs
 from agent.publishers.local import open_blob
 from agent.runner import Runner
 from agent.store.store import Numbers
@@ -40,7 +40,9 @@ class Commands:
         runner: Runner,
         voice: Voice,
         counters: Counter[str],
+        streams: logs.LogStreams,
     ) -> None:
+        self._streams = streams
         self._root, self._cache, self._numbers = root, cache, numbers
         self._runner, self._voice, self._counters = runner, voice, counters
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,6 +57,9 @@ class Commands:
                 self._beside(self._serve(command))
             elif not self._cache.chunk(command):
                 self._counters["chunks-unasked"] += 1
+            return
+        if verb == logs.VERB:
+            self._streams.take(command)
             return
         if verb not in SEQUENCES:
             self._counters["unknown-verb"] += 1
@@ -136,6 +141,7 @@ class Commands:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._streams.close()
 
 
 def _chunk(path: Path, offset: int) -> tuple[bytes, int]:

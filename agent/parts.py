@@ -22,6 +22,7 @@ from agent.health import HealthReports
 from agent.identity import Identity, Joined
 from agent.inbox import Inbox
 from agent.limits import Capacity
+from agent.logs import LogStreams
 from agent.offers import Offers
 from agent.opening import Opener
 from agent.ports import Ports
@@ -133,6 +134,7 @@ class Parts:
             runner=self.runner,
             voice=voice,
             counters=self.counters,
+            streams=LogStreams(self.root, store.executions.known, voice, self.counters),
         )
         self.presence = Presence(
             voice=voice,

@@ -16,6 +16,11 @@ log = logging.getLogger(__name__)
 KEPT_ON_NODE = "local"
 KEEP_FOR = 7 * 86_400.0
 """Seconds that a `local` result stays after its receipt, unless the job says `KeepLocalFor`."""
+LOGS_FOR = 86_400.0
+"""Seconds that the output of an execution stays without a publisher, if it is more than travelled in its status."""
+STREAMS = ("stdout", "stderr")
+ONLY_LOG = "log"
+"""Stands in the place of the manifest when only what was printed is kept."""
 MOST_RESULTS = 2_000
 MOST_BYTES = 10 * 1024**3
 
@@ -28,19 +33,26 @@ class Tidying:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, execution: Execution) -> KeptResult | None:
-        """Whether the result stays on the node now that the execution is forgotten, and until when."""
+        """Whether the result, or at least what was printed, stays now that the execution is forgotten; until when."""
         result = execution.status.result
         told = execution.job.result_policy.keep_local_for
         stays = told is not None and told > 0
         if result is None or not (stays or plugin_kind(result.type) == KEPT_ON_NODE):
-            return None
+            return self._keep_log(execution)
         until = clock.unix_ns() + int((KEEP_FOR if told is None else told) * 1e9)
         return KeptResult(execution.id, result.manifest, result.size, until)
+
+    def _keep_log(self, execution: Execution) -> KeptResult | None:
+        if not (execution.status.stdout_truncated or execution.status.stderr_truncated):
+            return None
+        files = [self._root / execution.id / RESULTS / name for name in STREAMS]
+        size = sum(file.stat().st_size for file in files if file.is_file())
+        return KeptResult(execution.id, ONLY_LOG, size, clock.unix_ns() + int(LOGS_FOR * 1e9))
 
     def free(self, gone: Collection[Execution]) -> None:
         """Remove the folders of forgotten executions beside, down to what is kept."""
         if gone:
-            work = [(self._root / execution.id, self.keep(execution) is not None) for execution in gone]
+            work = [(self._root / execution.id, _stays(self.keep(execution))) for execution in gone]
             task = asyncio.create_task(asyncio.to_thread(_free, work))
             self._tasks.add(task)
             task.add_done_callback(self._freed)
@@ -52,7 +64,7 @@ class Tidying:
 
     async def sweep(self, known: Collection[str]) -> None:
         """At start: remove folders that belong to nothing any more, and what is beside results that are kept."""
-        kept = {result.execution_id for result in await self._results.all()}
+        kept = {result.execution_id: _stays(result) for result in await self._results.all()}
         await asyncio.to_thread(_sweep, self._root, set(known), kept)
 
     async def prune(self) -> None:
@@ -75,22 +87,34 @@ def surplus(kept: list[KeptResult], now: int) -> Iterable[KeptResult]:
         yield result
 
 
-def _free(work: list[tuple[Path, bool]]) -> None:
-    for folder, keep in work:
-        if not keep:
+def _stays(kept: KeptResult | None) -> frozenset[str] | None:
+    """Names that stay of the results folder; None for nothing, an empty set for all."""
+    if kept is None:
+        return None
+    return frozenset(STREAMS) if kept.manifest == ONLY_LOG else frozenset()
+
+
+def _free(work: list[tuple[Path, frozenset[str] | None]]) -> None:
+    for folder, stays in work:
+        if stays is None:
             shutil.rmtree(folder, ignore_errors=True)
             continue
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.name != RESULTS:
+        entries = [entry for entry in folder.iterdir() if entry.name != RESULTS] if folder.is_dir() else []
+        if stays and (folder / RESULTS).is_dir():
+            entries += [entry for entry in (folder / RESULTS).iterdir() if entry.name not in stays]
+        for entry in entries:
+            if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
 
-def _sweep(root: Path, known: set[str], kept: set[str]) -> None:
+def _sweep(root: Path, known: set[str], kept: dict[str, frozenset[str] | None]) -> None:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     root.chmod(0o700)  # outputs below are open to whoever a container runs as
     for entry in root.iterdir():
-        if entry.name in kept - known:
-            _free([(entry, True)])
+        if entry.name in kept and entry.name not in known:
+            _free([(entry, kept[entry.name])])
         elif entry.name not in known:
             log.info("removing %s: nothing here knows it", entry.name)
             shutil.rmtree(entry, ignore_errors=True)

@@ -20,12 +20,17 @@ from hub.config import VERSION, HubConfig
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.enrolment import Enrolment, HubFacts
+from hub.feed import Feed
 from hub.fetches import Fetches
 from hub.housekeeping import Housekeeping
 from hub.inbox import Inbox
+from hub.joblogs import JobLogs
+from hub.listeners import Listeners
+from hub.logs import Logs
 from hub.membership import Members
 from hub.mosquitto import BrokerSettings
 from hub.orders import Orders
+from hub.outputs import Outputs
 from hub.parts import Hub
 from hub.pki import Pki
 from hub.presign import Presigner
@@ -166,6 +171,8 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     )
     tracker = Tracker(database=database, board=board, dispatcher=dispatcher, courier=courier)
     fetches = Fetches(courier, lambda: database.write(lambda connection: fleet.next_number(connection, "command")))
+    logs, feed = Logs(courier), Feed(database)
+    outputs = Outputs(database, registry, logs, config.data_dir / "results")
     inbox = Inbox(
         hub_id=config.hub_id,
         version=VERSION,
@@ -180,6 +187,7 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         tracker=tracker,
         blobs=blobs,
         fetches=fetches,
+        logs=logs,
         public_key=signer.public,
     )
     members = Members(database, registry, dispatcher, courier)
@@ -203,6 +211,9 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         results=Results(config.data_dir / "results", fetches, registry),
         presigner=Presigner(),
         blobs=blobs,
+        feed=feed,
+        joblogs=JobLogs(database, feed, outputs),
+        listeners=Listeners(),
         url=url,
     )
 

@@ -13,6 +13,7 @@ from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.fetches import Fetches
+from hub.logs import Logs
 from hub.orders import Orders
 from hub.registry import Registry
 from hub.store import executions as executions_store
@@ -67,12 +68,14 @@ class Inbox:
         tracker: Tracker,
         blobs: Blobs,
         fetches: Fetches,
+        logs: Logs,
         public_key: bytes,
     ) -> None:
         self._hub_id, self._version, self._topics, self._db = hub_id, version, topics, database
         self._registry, self._board, self._courier = registry, board, courier
         self._dispatcher, self._auctioneer, self._orders = dispatcher, auctioneer, orders
         self._tracker, self._blobs, self._fetches = tracker, blobs, fetches
+        self._logs = logs
         self._keys = Keyrings(registry.key_of)
         self._own = Keyring([public_key])
         self.refused: Counter[str] = Counter()
@@ -99,6 +102,7 @@ class Inbox:
             self._courier.want_changed(node_id)
         self._courier.up_at = clock.monotonic()
         self._orders.link_up()
+        self._logs.resume()
         self._dispatcher.wake_all()
 
     def down(self, why: str) -> None:
@@ -181,6 +185,7 @@ class Inbox:
             self._dispatcher.wake_all()
         if isinstance(document, NodeStatus) and document.state is NodeState.ONLINE:
             self._courier.want_changed(node_id)
+            self._logs.resume(node_id)
 
     async def wanted(self, node_id: str) -> tuple[int, list[WantItem]]:
         """The whole desired set of a node and its version, as committed.
@@ -204,6 +209,9 @@ class Inbox:
                 self._send_blob(address.owner, message)
             case "blob":
                 self._fetches.chunk(address.owner, message)
+            case "logs":
+                if not self._logs.chunk(address.owner, message):
+                    self.refused["log-unasked"] += 1
             case _:
                 self.refused["verb"] += 1
 

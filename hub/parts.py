@@ -8,7 +8,10 @@ from hub.config import HubConfig
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.enrolment import Enrolment
+from hub.feed import Feed
 from hub.inbox import Inbox
+from hub.joblogs import JobLogs
+from hub.listeners import Listeners
 from hub.membership import Members
 from hub.orders import Orders
 from hub.presign import Presigner
@@ -40,4 +43,7 @@ class Hub:
     results: Results
     presigner: Presigner
     blobs: Blobs
+    feed: Feed
+    joblogs: JobLogs
+    listeners: Listeners
     url: str

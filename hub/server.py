@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import socket
 
 import uvicorn
 from litestar import Litestar
 
 from hub.config import HubConfig
 from hub.pki import Credentials
+
+GIVE_UP = 90
+"""Seconds after which a client that acknowledges nothing is gone."""
 
 
 class ApiServer:
@@ -24,11 +28,16 @@ class ApiServer:
             timeout_graceful_shutdown=3,
             limit_concurrency=1000,
             h11_max_incomplete_event_size=64 * 1024,
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=4096,
+            ws_per_message_deflate=False,
             ssl_certfile=credentials.certificate if credentials else None,
             ssl_keyfile=credentials.key if credentials else None,
         )
         self._socket = self._config.bind_socket()
+        # A peer that vanished, or takes nothing: its connection ends, whoever it was, and whatever it was sent.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GIVE_UP * 1000)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.port: int = self._socket.getsockname()[1]
         host = config.advertise[0] if credentials and config.advertise else config.api_host
         self.url = f"{'https' if credentials else 'http'}://{host}:{self.port}"

@@ -37,6 +37,8 @@ class Database:
         self._reader_started = False
         self.commits = 0
         self.operations = 0
+        self.committed: Callable[[], None] | None = None
+        """Called on the loop after each commit."""
 
     def open(self) -> None:
         """Open the file and start the writer. Raises OSError or sqlite3.DatabaseError for a bad file."""
@@ -92,6 +94,9 @@ class Database:
                         break
                     batch.append(job)
                 _deliver(_commit(connection, batch))
+                if self.committed is not None:
+                    with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+                        first[1].call_soon_threadsafe(self.committed)
                 self.commits += 1
                 self.operations += len(batch)
                 if last:

@@ -301,7 +301,7 @@ class EventBatch(Message, frozen=True):
 class Command(Message, frozen=True):
     """A request or a reply of the hub. `seq` rises for ever, so a repeat is told from a new one.
 
-    Verbs: `blob` (send me / here are bytes), `drain`, `resync`, `stop`.
+    Verbs: `blob` (send me / here are bytes), `logs` (how far a listener is), `drain`, `resync`, `stop`.
     """
 
     policy: ClassVar[Policy] = Policy(Channel.COMMAND, 96 * KIB, expiry=3600)
@@ -315,7 +315,7 @@ class Command(Message, frozen=True):
 
 
 class Response(Message, frozen=True):
-    """A reply or a request of a node. Verbs: `blob` (send me / here are bytes), `spec` (send me the order)."""
+    """A reply or a request of a node. Verbs: `blob` (send me / here are bytes), `logs`, `spec` (send me the order)."""
 
     policy: ClassVar[Policy] = Policy(Channel.RESPONSE, 96 * KIB, expiry=3600)
     id: str = ""

@@ -1,11 +1,19 @@
 """One output stream of a program, capped: the head goes straight to its file, the tail is kept in memory."""
 
 import os
+import re
 import threading
-from collections import deque
 from pathlib import Path
 
-_LEFT_OUT = b"\n[... %d bytes left out ...]\n"
+from agent.executors.live_ring import SharedRing
+
+LEFT_OUT = b"\n[... %d bytes left out ...]\n"
+LEFT_OUT_LINE = re.compile(rb"\n\[\.\.\. (\d{1,18}) bytes left out \.\.\.\]\n")
+
+
+def head_cap(cap: int) -> int:
+    """Of a cap, the bytes that are kept of the stream's beginning; the rest is for its end."""
+    return cap - cap // 2
 
 
 class CappedStream:
@@ -13,15 +21,16 @@ class CappedStream:
 
     The head is written as it comes, so that it can be read while the program runs and is there
     when everything is killed. The tail stays in memory: a program that prints for ever must not
-    wear out the disk. Callable, never raises, and safe to close from another thread.
+    wear out the disk. Who knows the `name` can read that memory meanwhile. Callable, never raises,
+    and safe to close from another thread.
     """
 
-    def __init__(self, path: Path, cap: int) -> None:
+    def __init__(self, path: Path, cap: int, name: str = "") -> None:
         self.total = 0
-        self._head = cap - cap // 2
+        self._head = head_cap(cap)
         self._tail_cap = cap // 2
-        self._tail: deque[bytes] = deque()
-        self._held = 0
+        # Made at once: later the program's own limit on file sizes would hold for it too.
+        self._ring = SharedRing(self._tail_cap, name) if self._tail_cap else None
         self._lock = threading.Lock()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._open = True
@@ -30,12 +39,12 @@ class CappedStream:
     def __call__(self, data: bytes) -> int:
         with self._lock:
             if self._open:
-                room = self._head - self.total
-                self.total += len(data)
-                if room > 0:
+                at, self.total = self.total, self.total + len(data)
+                room = max(0, self._head - at)
+                if room:
                     self._write(data[:room])
-                if len(data) > room:
-                    self._keep(data[max(0, room) :])
+                if len(data) > room and self._ring is not None:
+                    self._ring.write(at + room, data[room:])
         return len(data)
 
     def close(self, *, durable: bool = False) -> None:
@@ -44,26 +53,18 @@ class CappedStream:
             if not self._open:
                 return
             self._open = False
-            tail = b"".join(self._tail)
+            tail = self._ring.tail(self.total - self._head) if self._ring is not None else b""
             missing = self.total - self._head - self._tail_cap
             if missing > 0:
-                line = _LEFT_OUT % missing
-                line = (_LEFT_OUT % (missing + len(line)))[: self._tail_cap]
+                line = LEFT_OUT % missing
+                line = (LEFT_OUT % (missing + len(line)))[: self._tail_cap]
                 tail = line + tail[len(tail) - self._tail_cap + len(line) :]
             self._write(tail)
             if durable and self.total:
                 self._sync()
             os.close(self._file)
-
-    def _keep(self, data: bytes) -> None:
-        self._tail.append(data)
-        self._held += len(data)
-        while self._tail and self._held - len(self._tail[0]) >= self._tail_cap:
-            self._held -= len(self._tail.popleft())
-        if len(self._tail) > 4096:  # many tiny writes: one piece costs less than thousands
-            whole = b"".join(self._tail)
-            self._tail = deque([whole[len(whole) - self._tail_cap :] if self._tail_cap < len(whole) else whole])
-            self._held = len(self._tail[0])
+            if self._ring is not None:
+                self._ring.close()
 
     def _sync(self) -> None:
         try:

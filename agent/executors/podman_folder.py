@@ -7,6 +7,19 @@ import msgspec
 from agent.executors.podman_calls import Order
 from agent.executors.run_folder import RunFolder
 
+MARK_FILE = "log.json"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """How far the log was read. `first` is the stamp of the file's first line: inodes are used again."""
+
+    first: str = ""
+    offset: int = 0
+    stdout: int = 0
+    stderr: int = 0
+    stdout_from: int = 0
+    stderr_from: int = 0
+
 
 class PodmanFolder(RunFolder):
     """An execution's folder with the order, which is written before the program is let go."""
@@ -16,6 +29,9 @@ class PodmanFolder(RunFolder):
         self.log = self.path / "container.log"
         self.proxy_log = self.path / "proxy.log"
         self.proxy_lock = self.path / "proxy.lock"
+
+    def mark(self) -> Mark:
+        return self._read(MARK_FILE, Mark) or Mark()
 
     def order(self) -> Order | None:
         return self._read("podman.json", Order)

@@ -5,9 +5,9 @@ import re
 
 import msgspec
 
-from agent.executors.podman_folder import PodmanFolder
+from agent.executors.podman_folder import MARK_FILE, Mark, PodmanFolder
 from agent.workers.podman_ring import RingStream
-from agent.workers.podman_rotation import STAMP, Mark, RotatedLog
+from agent.workers.podman_rotation import STAMP, RotatedLog
 from wire.clock import monotonic
 
 MARK_EVERY = 1.0
@@ -22,8 +22,8 @@ class LogFollower:
     def __init__(self, folder: PodmanFolder, cap: int) -> None:
         folder.prepare()
         self._folder = folder
-        self._marks = folder.path / "log.json"
-        self._mark = self._recall()
+        self._marks = folder.path / MARK_FILE
+        self._mark = folder.mark()
         self._marked = monotonic()
         self._files = RotatedLog(folder.log, self._mark)
         self._finished = False
@@ -42,7 +42,8 @@ class LogFollower:
             some = True
             if not (self._files.behind() and self._count(lines)):
                 self._take(lines)
-            if monotonic() - self._marked > MARK_EVERY:
+            # Whoever watches live finds the newest bytes by the mark, once they are no longer in the head.
+            if monotonic() - self._marked > MARK_EVERY or self.stdout.full or self.stderr.full:
                 self._remember()
         if some:
             self.stdout.flush()
@@ -92,12 +93,6 @@ class LogFollower:
                 sink.append(b"\n")
         self.stdout.write(b"".join(out))
         self.stderr.write(b"".join(err))
-
-    def _recall(self) -> Mark:
-        try:
-            return msgspec.json.decode(self._marks.read_bytes()[:1024], type=Mark)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return Mark()
 
     def _remember(self) -> None:
         """Written over in one piece: a rename would make the file system wait for the flooded disk."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO
 
-_LEFT_OUT = b"\n[... %d bytes left out ...]\n"
+from agent.executors.capped import LEFT_OUT, head_cap
 
 
 class RingStream:
@@ -17,7 +17,7 @@ class RingStream:
         self.total = total
         self.kept_from = kept_from
         self.ring = ring
-        self._head_cap = cap - cap // 2
+        self._head_cap = head_cap(cap)
         self._ring_cap = cap // 2
         self._head: BinaryIO = _open(path)
         self._ring: BinaryIO | None = None
@@ -75,9 +75,9 @@ class RingStream:
         missing = self.total - self._head_cap - len(tail)
         if not missing:
             return tail
-        room = max(0, self._ring_cap - len(_LEFT_OUT % self.total))
+        room = max(0, self._ring_cap - len(LEFT_OUT % self.total))
         kept = tail[len(tail) - min(len(tail), room) :]
-        line = _LEFT_OUT % (missing + len(tail) - len(kept))
+        line = LEFT_OUT % (missing + len(tail) - len(kept))
         return line[: self._ring_cap] + kept
 
     def _tail(self) -> bytes:

@@ -5,7 +5,7 @@ from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
+from agent.executors.podman_folder import Mark
 
 CHUNK = 1024 * 1024
 BEHIND = 8 * 1024 * 1024
@@ -13,17 +13,6 @@ HELD = 2
 """Full files that are kept open to be read later; each costs disk until then."""
 STAMP = 35
 """Bytes of `2026-01-02T03:04:05.000000006+00:00`; then ` stdout F `, then the text."""
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """How far the log was read. `first` is the stamp of the file's first line: inodes are used again."""
-
-    first: str = ""
-    offset: int = 0
-    stdout: int = 0
-    stderr: int = 0
-    stdout_from: int = 0
-    stderr_from: int = 0
 
 
 class RotatedLog:

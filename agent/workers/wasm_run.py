@@ -77,8 +77,8 @@ class Execution:
         self.folder = folder
         self.started = started
         self.steps: dict[str, float] = {}
-        self.out = CappedStream(folder.results / "stdout", orders.stream_cap)
-        self.err = CappedStream(folder.results / "stderr", orders.stream_cap)
+        self.out = CappedStream(folder.results / "stdout", orders.stream_cap, f"{orders.execution_id}-stdout")
+        self.err = CappedStream(folder.results / "stderr", orders.stream_cap, f"{orders.execution_id}-stderr")
         self._reporting = _thread.allocate_lock()
 
     def run(self, modules: Loaded, cache: ModuleCache, received: float) -> NoReturn:

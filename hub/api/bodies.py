@@ -5,6 +5,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
@@ -28,12 +29,17 @@ async def check_sender(request: Req) -> None:
     """
     if request.method in _READS:
         return
-    origin = request.headers.get("origin")
-    if origin is not None and _host(origin) not in _own_names(request.app.state.hub.config):
-        raise Forbidden(f"requests of {origin[:100]} are not taken", hint="use the command line, or a page of this hub")
+    check_page(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in {"", "application/json"}:
         raise HTTPException(status_code=415, detail=f"a body of type {kind[:80]} is not taken; send application/json")
+
+
+def check_page(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Refuse a page of another origin; for a WebSocket the browser itself does not."""
+    origin = connection.headers.get("origin")
+    if origin is not None and _host(origin) not in _own_names(connection.app.state.hub.config):
+        raise Forbidden(f"requests of {origin[:100]} are not taken", hint="use the command line, or a page of this hub")
 
 
 def _host(origin: str) -> str:

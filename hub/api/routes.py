@@ -14,6 +14,7 @@ from hub.api.bodies import BODY_MOST, WITHIN, Req, check_sender
 from hub.api.clients import refuse_old_client, tell_version
 from hub.api.job_versions import router as versions_router
 from hub.api.jobs import router as jobs_router
+from hub.api.logs import logs
 from hub.api.nodes import agent_routes, nodes_router
 from hub.config import VERSION
 from hub.parts import Hub
@@ -28,6 +29,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
         route_handlers=[
             jobs_router,
             versions_router,
+            logs,
             nodes_router,
             *agent_routes,
             *agent.routes,

@@ -160,6 +160,15 @@ def executions_of(connection: Connection, job_id: str) -> list[ExecutionRecord]:
     return [rows.execution(row) for row in found]
 
 
+def with_prefix(connection: Connection, job_id: str, prefix: str) -> list[ExecutionRecord]:
+    """At most two executions of a job whose ids begin so."""
+    found = connection.execute(
+        "SELECT * FROM executions WHERE id >= ? AND id < ? AND job_id = ? LIMIT 2",
+        (prefix, prefix + "\U0010ffff", job_id),
+    )
+    return [rows.execution(row) for row in found]
+
+
 def accepted_slots(connection: Connection, job_id: str, version: int) -> int:
     """How many slots of a job's version have their result."""
     (count,) = connection.execute(

@@ -102,6 +102,32 @@ def history(
     return [rows.event(row) for row in found]
 
 
+@dataclass(frozen=True)
+class Told:
+    """An event with the namespace of its job."""
+
+    event: EventRecord
+    namespace: str
+
+
+def last_event(connection: Connection) -> int:
+    """The number of the newest event, 0 before the first."""
+    return connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+
+
+def events_after(connection: Connection, seq: int, job_id: str, most: int) -> tuple[list[Told], int]:
+    """Events with a higher number, of one job or of all, in order; and the number of the newest one."""
+    chosen = "e.job_id = ? AND " if job_id else ""
+    values = (job_id, seq, most) if job_id else (seq, most)
+    head = last_event(connection)
+    found = connection.execute(
+        f"SELECT e.*, j.namespace AS namespace FROM events e JOIN jobs j ON j.id = e.job_id"  # noqa: S608  fixed parts
+        f" WHERE {chosen}e.seq > ? ORDER BY e.seq LIMIT ?",
+        values,
+    )
+    return [Told(rows.event(row), row["namespace"]) for row in found], head
+
+
 def versions(connection: Connection, job_id: str) -> list[int]:
     found = connection.execute("SELECT version FROM job_versions WHERE job_id = ? ORDER BY version", (job_id,))
     return [row["version"] for row in found]
