@@ -36,6 +36,7 @@ from hub.pki import Pki
 from hub.presign import Presigner
 from hub.registry import Registry
 from hub.results import Results
+from hub.retention import Retention
 from hub.server import ApiServer
 from hub.store import executions as executions_store
 from hub.store import fleet, rollouts, schema
@@ -77,7 +78,7 @@ async def serve(config: HubConfig) -> None:
 def _open_database(path: Path) -> Database:
     database = Database(path)
     try:
-        migrate(path, schema.SCHEMA, schema.VERSION)
+        migrate(path, schema.SCHEMA, schema.VERSION, shrinks=True)
         database.open()
     except OSError:
         raise
@@ -120,7 +121,7 @@ async def _serve(
         hub.inbox,
     )
     hub.courier.link = link
-    await _run(hub, link, server, Housekeeping(database, renewals), supervisor)
+    await _run(hub, link, server, Housekeeping(renewals), supervisor)
 
 
 async def _broker(
@@ -193,6 +194,7 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     members = Members(database, registry, dispatcher, courier)
     tokens = TokenDesk(members, url=url, ca_der=pki.ca_der)
     facts = HubFacts(hub_id=config.hub_id, order_key=signer.public, brokers=brokers, root=topics.root)
+    results = Results(config.data_dir / "results", fetches, registry)
     await _restore(database, registry, board)
     return Hub(
         config=config,
@@ -208,8 +210,9 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         members=members,
         enrolment=Enrolment(pki=pki, tokens=tokens, nodes=members, facts=lambda: facts),
         tokens=tokens,
-        results=Results(config.data_dir / "results", fetches, registry),
         presigner=Presigner(),
+        results=results,
+        retention=Retention(database=database, board=board, blobs=blobs, results=results, keep=config.keep),
         blobs=blobs,
         feed=feed,
         joblogs=JobLogs(database, feed, outputs),
@@ -257,6 +260,7 @@ async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeepi
         asyncio.create_task(server.serve(make_api(hub)), name="api"),
         asyncio.create_task(_tick(hub), name="tick"),
         asyncio.create_task(housekeeping.run(), name="housekeeping"),
+        asyncio.create_task(hub.retention.run(), name="retention"),
         asyncio.create_task(hub.inbox.replaced.wait(), name="replaced"),
         asyncio.create_task(supervisor.watch(Writes(hub.database)), name="watchdog"),
     ]

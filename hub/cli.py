@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from hub.config import HubConfig
+from hub.keeping import read_keeping
 from wire.failures import Conflict, InvalidRequest, NotFound, TenderError
 
 app = typer.Typer(
@@ -52,12 +53,20 @@ def serve(
     public_url: Annotated[str, typer.Option(help="URL under which nodes and clients reach the API.")] = "",
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Approve every node that joins.")] = False,  # noqa: FBT002
     allow_open: Annotated[bool, typer.Option("--allow-open", help="Listen beyond loopback without users.")] = False,  # noqa: FBT002
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="How long or how much is kept, like jobs=30d; may be repeated."),
+    ] = None,
     log_level: Annotated[Level, typer.Option(help="What goes to stderr.")] = Level.INFO,
 ) -> None:
     """Serve the REST API on port 1234 and hold auctions over MQTT."""
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    try:
+        kept = read_keeping(keep or [])
+    except TenderError as error:
+        _fail(error.message, error.hint)
     config = HubConfig(
         data_dir=data_dir.absolute(),
         api_host=api_host,
@@ -73,6 +82,7 @@ def serve(
         auto_approve=auto_approve,
         allow_open=allow_open,
         public_url=public_url,
+        keep=kept,
     )
     try:
         _check(config)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+from hub.keeping import Keeping
+
 VERSION = "0.1.0"
 
 
@@ -28,6 +30,7 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
     auto_approve: bool = False
     allow_open: bool = False
     public_url: str = ""
+    keep: Keeping = Keeping()
 
     @property
     def loopback(self) -> bool:

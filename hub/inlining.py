@@ -83,7 +83,7 @@ def _check_blob(url: str, blobs: Blobs) -> None:
     if match is None:
         raise InvalidRequest("not a reference to a blob", hint="write blob:sha256: and 64 hex digits")
     try:
-        size = blobs.path(match["sha256"]).stat().st_size
+        size = blobs.size(match["sha256"])
     except NotFound:
         raise InvalidRequest(
             f"this hub has no blob {match['sha256']}", hint="send the data itself: data:application/wasm;base64,…"

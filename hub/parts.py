@@ -17,6 +17,7 @@ from hub.orders import Orders
 from hub.presign import Presigner
 from hub.registry import Registry
 from hub.results import Results
+from hub.retention import Retention
 from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
@@ -42,6 +43,7 @@ class Hub:
     tokens: TokenDesk
     results: Results
     presigner: Presigner
+    retention: Retention
     blobs: Blobs
     feed: Feed
     joblogs: JobLogs

@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from hub.fetches import Fetches
@@ -115,6 +116,25 @@ class Results:
         if manifest.size > MOST_RESULT:
             raise TooLarge(f"the result is {manifest.size} bytes, over the cap of {MOST_RESULT}")
         return manifest
+
+    def drop(self, execution_ids: Iterable[str]) -> None:
+        """The copies of results that nobody can ask for any more."""
+        for execution_id in execution_ids:
+            (self._folder / f"{execution_id}.tar.gz").unlink(missing_ok=True)
+
+    async def sweep(self, age: float) -> int:
+        """Remove copies that were not asked for in `age` seconds, and what is over the bound. Returns how many."""
+        return await asyncio.to_thread(self._sweep, clock.unix() - age)
+
+    def _sweep(self, before: float) -> int:
+        count = 0
+        for path in self._folder.glob("*.tar.gz"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    count += 1
+        self._make_room(self._folder)
+        return count
 
     def _make_room(self, newest: Path) -> None:
         found: list[tuple[float, int, Path]] = []

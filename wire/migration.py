@@ -9,8 +9,11 @@ PAGE = 1024
 the usual 4096 cost a job three times as many written bytes, which is what wears out an SD card."""
 
 
-def migrate(path: Path, schema: str, version: int) -> None:
-    """Idempotent; a kill at any line leaves the old schema or the new one. Raises RuntimeError for a newer file."""
+def migrate(path: Path, schema: str, version: int, *, shrinks: bool = False) -> None:
+    """Idempotent; a kill at any line leaves the old schema or the new one. Raises RuntimeError for a newer file.
+
+    A new file that `shrinks` can give free pages back, for which each write costs a little more.
+    """
     database = sqlite_utils.Database(path)
     try:
         current = int(database.execute("PRAGMA user_version").fetchone()[0])
@@ -20,6 +23,6 @@ def migrate(path: Path, schema: str, version: int) -> None:
             )
         if current < version:
             script = f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={version};\nCOMMIT;"
-            database.conn.executescript(f"PRAGMA page_size={PAGE};\n{script}")
+            database.conn.executescript(f"PRAGMA page_size={PAGE};\nPRAGMA auto_vacuum={2 * shrinks};\n{script}")
     finally:
         database.close()

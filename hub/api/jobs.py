@@ -155,11 +155,21 @@ async def _until_done(hub: Hub, job: JobRecord, seconds: float) -> JobRecord:
 
 @delete("/{name:str}", status_code=200)
 async def stop(
-    request: Req, name: FromPath[str], namespace: FromQuery[str] = "default", reason: FromQuery[str] = ""
+    request: Req,
+    name: FromPath[str],
+    namespace: FromQuery[str] = "default",
+    reason: FromQuery[str] = "",
+    purge: FromQuery[str] = "",
 ) -> dict[str, Any]:
-    """Ask for a job's end. Its executions are told at once; nothing is deleted. The reason may come in the body."""
+    """Ask for a job's end. Its executions are told at once; nothing is deleted. The reason may come in the body.
+
+    `purge=true` removes a job that is over, with its history, tenders and executions.
+    """
     told = await stop_reason(request)
     job = await find_job(request, name, namespace)
+    if is_true(purge):
+        await hub_of(request).retention.purge(job.id)
+        return {"EvaluationID": ""}
     return {"EvaluationID": await hub_of(request).submissions.stop(job, reason or told)}
 
 

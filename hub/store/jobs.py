@@ -1,18 +1,25 @@
 """Writing and reading jobs and their history, each function in one transaction."""
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
 
 from hub.store import rollouts, rows
 from hub.store.records import EventRecord, JobRecord
+from hub.store.schema import OPEN_JOBS, either
 from wire import clock
 from wire.database import Connection
 from wire.failures import Conflict, NotFound
+from wire.job import Job
 from wire.states import (
     JOB_MOVES,
     JobState,
 )
+
+_BLOB = "blob:sha256:"
+CARRIED = 8192
+"""Bytes of a job that every message holds; a larger one may travel as a blob."""
 
 
 def insert_job(connection: Connection, record: JobRecord, events: Sequence[EventRecord]) -> None:
@@ -68,11 +75,25 @@ def update_job(connection: Connection, record: JobRecord, events: Sequence[Event
 
 
 def _insert_version(connection: Connection, record: JobRecord) -> None:
+    spec = rows.encode(record.spec)
     connection.execute(
         "INSERT INTO job_versions (job_id, version, spec, work, created) VALUES (?, ?, ?, ?, ?)",
-        (record.id, record.version, rows.encode(record.spec), record.work, record.modified),
+        (record.id, record.version, spec, record.work, record.modified),
+    )
+    named = blobs_named(record.spec, spec)
+    connection.executemany(
+        "INSERT INTO job_blobs (job_id, version, sha256) VALUES (?, ?, ?)",
+        [(record.id, record.version, sha256) for sha256 in named],
     )
     rollouts.begin(connection, record)
+
+
+def blobs_named(spec: Job, encoded: bytes) -> set[str]:
+    """The blobs that a version needs: those of its inputs, and itself where no message holds it."""
+    values = [value for item in spec.task.input_sources for value in item.source.params.values()]
+    urls = [value for value in values if isinstance(value, str) and value.startswith(_BLOB)]
+    named = {url.removeprefix(_BLOB)[:64] for url in urls}
+    return named | {hashlib.sha256(encoded).hexdigest()} if len(encoded) > CARRIED else named
 
 
 def move_job(connection: Connection, job_id: str, to: JobState, message: str, *, expect: int) -> bool:
@@ -115,7 +136,7 @@ def request_stop(connection: Connection, job_id: str, reason: str) -> None:
 def open_jobs(connection: Connection) -> list[JobRecord]:
     """All jobs that are not terminal, and terminal ones that still have something to stop."""
     found = connection.execute(
-        f"SELECT {rows.JOB_COLUMNS} FROM {rows.JOB_FROM} WHERE j.state IN ('pending', 'queued', 'running')"  # noqa: S608
+        f"SELECT {rows.JOB_COLUMNS} FROM {rows.JOB_FROM} WHERE {either('j.state', OPEN_JOBS)}"  # noqa: S608
     )
     return [rows.job(row) for row in found]
 

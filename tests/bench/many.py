@@ -34,7 +34,7 @@ def fill(path: Path, count: int, body: bytes) -> None:
 
 async def _fill(path: Path, count: int, body: bytes) -> None:
     spec = parse_submission(body).parsed.job
-    migrate(path, schema.SCHEMA, schema.VERSION)
+    migrate(path, schema.SCHEMA, schema.VERSION, shrinks=True)
     database = Database(path)
     database.open()
     await database.write(_prepare)

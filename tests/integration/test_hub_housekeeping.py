@@ -1,33 +1,20 @@
-"""A hub that runs for a year: its broker shows a new certificate in time, and old tokens make room."""
+"""A hub that runs for a year: its broker shows a new certificate in time."""
 
 import asyncio
 import datetime as dt
 import ssl
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 
 from hub.broker import ManagedBroker
 from hub.housekeeping import Housekeeping
 from hub.mosquitto import BrokerSettings
 from hub.pki import Pki
-from hub.store import schema, search
 from tests.support.hub_bench import until
 from wire import clock
-from wire.database import Database
-from wire.migration import migrate
 
 DAY = 86_400
-
-
-@pytest.fixture
-def database(tmp_path):
-    migrate(tmp_path / "hub.db", schema.SCHEMA, schema.VERSION)
-    opened = Database(tmp_path / "hub.db")
-    opened.open()
-    yield opened
-    opened.close()
 
 
 async def shown(broker: ManagedBroker, pki: Pki) -> dt.datetime:
@@ -41,16 +28,16 @@ async def shown(broker: ManagedBroker, pki: Pki) -> dt.datetime:
     return x509.load_der_x509_certificate(der).not_valid_after_utc
 
 
-async def test_the_broker_shows_a_new_certificate_before_the_old_one_ends(database, tmp_path: Path):
+async def test_the_broker_shows_a_new_certificate_before_the_old_one_ends(tmp_path: Path):
     behind = [300 * DAY]
     pki = Pki(tmp_path / "pki", now=lambda: clock.unix() - behind[0])
     async with ManagedBroker(BrokerSettings(folder=tmp_path / "broker", hub_id="hub"), pki) as broker:
-        housekeeping = Housekeeping(database, [broker.reload])
+        housekeeping = Housekeeping([broker.reload])
         first = await shown(broker, pki)
-        await housekeeping.once()
+        housekeeping.once()
         assert await shown(broker, pki) == first
         behind[0] = 0
-        await housekeeping.once()
+        housekeeping.once()
         async with asyncio.timeout(20):
             while await shown(broker, pki) == first:
                 await asyncio.sleep(0.05)
@@ -58,25 +45,14 @@ async def test_the_broker_shows_a_new_certificate_before_the_old_one_ends(databa
         assert broker.restarts == 0
 
 
-async def test_old_tokens_are_forgotten_and_young_ones_are_not(database):
-    now = clock.unix_ns()
-    for name, age in (("old", 8 * DAY), ("young", 6 * DAY)):
-        await database.write(
-            lambda c, name=name, age=age: search.keep_idempotent(c, name, "body", "j-1", now - age * 10**9)
-        )
-    await Housekeeping(database, []).once()
-    found = [await database.read(lambda c, n=name: search.idempotent(c, n, "body")) for name in ("old", "young")]
-    assert found == [None, "j-1"]
-
-
-async def test_a_failure_today_does_not_end_it(database, caplog):
+async def test_a_failure_today_does_not_end_it(caplog):
     calls: list[int] = []
 
     def fails() -> None:
         calls.append(1)
         raise OSError("no space left")
 
-    task = asyncio.create_task(Housekeeping(database, [fails]).run(every=0.01))
+    task = asyncio.create_task(Housekeeping([fails]).run(every=0.01))
     await until(lambda: len(calls) >= 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -170,7 +170,7 @@ class HubBench:
     async def start(self, *, announce: bool = True) -> Self:
         self._others = asyncio.all_tasks()
         folder = self.config.data_dir
-        migrate(folder / "hub.db", schema.SCHEMA, schema.VERSION)
+        migrate(folder / "hub.db", schema.SCHEMA, schema.VERSION, shrinks=True)
         database = Database(folder / "hub.db")
         database.open()
         pki = Pki(folder / "pki")

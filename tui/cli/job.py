@@ -208,5 +208,15 @@ def stop(
         screen.say(f"{found['ID']} is being stopped")
 
 
+@app.command()
+@grouped
+def purge(job: JobName, hub: Hub, space: Space) -> None:
+    """Remove a job that is over, with its history. Results that lie elsewhere stay there."""
+    with hub.client() as client:
+        found = client.get(f"{JOBS}/{job}", {"namespace": space.namespace})["Job"]
+        client.delete(f"{JOBS}/{found['ID']}", {"purge": "true"})
+    screen.say(f"{found['ID']} is removed")
+
+
 app.command()(grouped(rerun))
 app.command()(grouped(versions))

@@ -1,0 +1,179 @@
+"""Lets go of what has served its time: jobs that are over, old history, blobs and copies of results.
+
+Everything is done in small parts with pauses, so that the writer always has time for what is going on.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
+
+from hub.blobs import Blobs
+from hub.board import Board, LiveJob
+from hub.keeping import Keeping
+from hub.results import Results
+from hub.store import fleet, search
+from hub.store import retention as store
+from wire import clock
+from wire.database import Connection, Database
+from wire.failures import Conflict, NotFound
+from wire.states import TERMINAL_EXECUTIONS, JobType
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+PART = 200
+"""Rows that one transaction removes, some milliseconds of the writer's time."""
+SHARE = 4.0
+"""Pauses between parts are so many times as long as the part took: the writer is left most of its time."""
+FIRST, EVERY = 300.0, 3600.0
+"""Seconds after the start and between rounds."""
+FREE_KEPT = 16 * 1024**2
+"""Bytes that stay free inside the database for what comes next."""
+COMPACTED = "compacted"
+"""Name of the number of the last event that was looked at."""
+
+
+class Retention:
+    """`round` is what was removed in a round, by kind, for logs and tests."""
+
+    def __init__(self, *, database: Database, board: Board, blobs: Blobs, results: Results, keep: Keeping) -> None:
+        self._db, self._board, self._blobs, self._results, self.keep = database, board, blobs, results, keep
+        results.kept = keep.results_size
+
+    async def run(self, first: float = FIRST, every: float = EVERY) -> None:
+        """Never returns. What fails in one round is tried again in the next."""
+        await asyncio.sleep(first)
+        while True:
+            try:
+                gone = await self.round()
+                if gone:
+                    log.info("removed: %s", ", ".join(f"{count} {name}" for name, count in sorted(gone.items())))
+            except Exception:
+                log.exception("letting go of old things failed; it is tried again in %g s", every)
+            await asyncio.sleep(every)
+
+    async def round(self) -> Counter[str]:
+        """Everything that is due now."""
+        gone = Counter[str]()
+        now, keep = clock.unix_ns(), self.keep
+        await self._part(lambda c: search.forget_tokens(c, now - int(keep.tokens * 1e9)))
+        await self._old_jobs(gone, lambda c: store.over_before(c, now - int(keep.jobs * 1e9), PART))
+        await self._too_many(gone)
+        await self._too_large(gone)
+        await self._compact(gone, now - int(keep.details * 1e9))
+        for live in list(self._board.jobs.values()):
+            await self._trim(live, gone)
+        gone["blobs"] += await self._blobs.sweep(keep.blobs, self._is_named)
+        gone["results"] += await self._results.sweep(keep.results)
+        await self._shrink()
+        return +gone
+
+    async def purge(self, job_id: str) -> None:
+        """Remove one job that is over with all that belongs to it. Raises NotFound or Conflict."""
+        await self._db.read(lambda c: store.check_over(c, job_id))
+        await self._purge(job_id, Counter())
+
+    async def _old_jobs(self, gone: Counter[str], due: Callable[[Connection], list[str]]) -> None:
+        """Purge what `due` gives until it gives nothing new; what cannot go now, such as work on a node, stays."""
+        stuck = set[str]()
+        while True:
+            ids = [job_id for job_id in await self._db.read(due) if job_id not in stuck]
+            if not ids:
+                return
+            for job_id in ids:
+                try:
+                    await self._purge(job_id, gone)
+                except (Conflict, NotFound):
+                    stuck.add(job_id)
+
+    async def _too_many(self, gone: Counter[str]) -> None:
+        surplus = await self._db.read(store.count_over) - self.keep.most_jobs
+        while surplus > 0:
+            before, most = gone["jobs"], min(surplus, PART)
+            for job_id in await self._db.read(lambda c, most=most: store.oldest_over(c, most)):
+                await self._try(job_id, gone)
+            surplus -= gone["jobs"] - before
+            if gone["jobs"] == before:
+                return
+
+    async def _too_large(self, gone: Counter[str]) -> None:
+        while (await self._db.read(store.sizes))[0] > self.keep.database:
+            before = gone["jobs"]
+            for job_id in await self._db.read(lambda c: store.oldest_over(c, PART)):
+                await self._try(job_id, gone)
+            if gone["jobs"] == before:
+                log.warning("the database has more than %d bytes of what still lives", self.keep.database)
+                return
+
+    async def _try(self, job_id: str, gone: Counter[str]) -> None:
+        try:
+            await self._purge(job_id, gone)
+        except (Conflict, NotFound) as stays:
+            log.debug("%s stays: %s", job_id, stays)
+
+    async def _purge(self, job_id: str, gone: Counter[str]) -> None:
+        done = False
+        while not done:
+            part = await self._part(lambda c: store.purge_some(c, job_id, PART))
+            self._results.drop(part.executions)
+            done = part.done
+        gone["jobs"] += 1
+
+    async def _compact(self, gone: Counter[str], until: int) -> None:
+        after = int(await self._db.read(lambda c: fleet.meta(c, COMPACTED, "0")))
+        while True:
+
+            def work(connection: Connection, after: int = after) -> tuple[int, int]:
+                reached, count = store.compact(connection, after, until, PART)
+                if reached != after:
+                    fleet.set_meta(connection, COMPACTED, str(reached))
+                return reached, count
+
+            reached, count = await self._part(work)
+            gone["events"] += count
+            if reached == after:
+                return
+            after = reached
+
+    async def _trim(self, live: LiveJob, gone: Counter[str]) -> None:
+        """The old history of a job that lives on for ever."""
+        job_id, keep = live.job.id, self.keep
+        if len(live.executions) > keep.executions and live.job.type in {JobType.SERVICE, JobType.DAEMON}:
+            for execution_id in await self._rows(lambda c: store.trim_executions(c, job_id, keep.executions, PART)):
+                known = live.executions.get(execution_id)
+                if known is not None and known.state in TERMINAL_EXECUTIONS:
+                    del live.executions[execution_id]
+                gone["executions"] += 1
+        gone["tenders"] += await self._all(lambda c: store.trim_tenders(c, job_id, keep.tenders, PART))
+        gone["events"] += await self._all(lambda c: store.trim_events(c, job_id, keep.events, PART))
+        if live.job.version > keep.versions:
+            gone["versions"] += await self._part(lambda c: store.trim_versions(c, job_id, keep.versions))
+
+    async def _rows(self, work: Callable[[Connection], list[str]]) -> list[str]:
+        found: list[str] = []
+        while part := await self._part(work):
+            found += part
+        return found
+
+    async def _all(self, work: Callable[[Connection], int]) -> int:
+        total = 0
+        while count := await self._part(work):
+            total += count
+        return total
+
+    async def _is_named(self, sha256: str) -> bool:
+        return await self._db.read(lambda c: store.is_named(c, sha256))
+
+    async def _shrink(self) -> None:
+        page = 1024
+        _, free = await self._db.read(store.sizes)
+        for _ in range(max(0, free - FREE_KEPT) // (PART * page)):
+            await self._part(lambda c: store.shrink(c, PART))
+
+    async def _part(self, work: Callable[[Connection], T]) -> T:
+        """One small transaction, then a pause in proportion."""
+        began = clock.monotonic()
+        result = await self._db.write(work)
+        await asyncio.sleep(min(1.0, SHARE * (clock.monotonic() - began)))
+        return result
