@@ -85,7 +85,7 @@ def _node(mine: HubConfig) -> dict[str, Any]:
     return {
         "NodeID": mine.hub_id,
         "NodeType": "Requester",
-        "Labels": {"name": mine.hub_id},
+        "Labels": {"name": mine.hub_id, "os_type": level()["GOOS"], "os_arch": level()["GOARCH"]},
         "SupportedProtocols": ["tender/1"],
         "ComputeNodeInfo": {
             "ExecutionEngines": None,

@@ -55,7 +55,7 @@ async def submit(request: Req, idempotency_token: FromQuery[str] = "") -> dict[s
     return {
         "JobID": done.job_id,
         "EvaluationID": done.evaluation_id,
-        **({"Warnings": done.warnings} if done.warnings else {}),
+        "Warnings": done.warnings or None,
     }
 
 

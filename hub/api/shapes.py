@@ -44,6 +44,7 @@ def job(record: JobRecord, hub_id: str) -> dict[str, Any]:
             **meta,
             "bacalhau.org/orchestrator.id": hub_id,
             "bacalhau.org/requester.id": hub_id,
+            "bacalhau.org/server.instance.id": hub_id,
         },
         "State": {
             "StateType": record.state.value.capitalize(),
