@@ -12,6 +12,7 @@ from litestar.types import Message, Scope
 from hub.api import agent, errors, first_contact, results
 from hub.api.bodies import BODY_MOST, WITHIN, Req, check_sender
 from hub.api.clients import refuse_old_client, tell_version
+from hub.api.events import events
 from hub.api.job_versions import router as versions_router
 from hub.api.jobs import router as jobs_router
 from hub.api.logs import logs
@@ -30,6 +31,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             jobs_router,
             versions_router,
             logs,
+            events,
             nodes_router,
             *agent_routes,
             *agent.routes,
