@@ -195,7 +195,9 @@ async def test_the_openapi_page_lists_every_route(bench):
     assert set(document["paths"]) == {
         "/api/v1/agent/alive", "/api/v1/agent/authconfig", "/api/v1/agent/config", "/api/v1/agent/debug",
         "/api/v1/agent/enrol", "/api/v1/agent/node", "/api/v1/agent/renew", "/api/v1/agent/version",
-        "/api/v1/auth", "/api/v1/auth/{method}", "/api/v1/orchestrator/jobs", "/api/v1/orchestrator/jobs/validate",
+        "/api/v1/auth", "/api/v1/auth/{method}", "/api/v1/events", "/api/v1/orchestrator/jobs/diff",
+        "/api/v1/orchestrator/jobs/{name}/rerun", "/api/v1/orchestrator/jobs/{name}/rollout",
+        "/api/v1/orchestrator/jobs", "/api/v1/orchestrator/jobs/validate",
         "/api/v1/orchestrator/jobs/{name}", "/api/v1/orchestrator/jobs/{name}/executions",
         "/api/v1/orchestrator/jobs/{name}/history", "/api/v1/orchestrator/jobs/{name}/results",
         "/api/v1/orchestrator/jobs/{name}/versions", "/api/v1/orchestrator/jobs/{name}/why",
