@@ -6,7 +6,6 @@ from litestar import Litestar, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import StoplightRenderPlugin
 from litestar.types import Message, Scope
 
 from hub.api import agent, errors, first_contact, results
@@ -17,6 +16,7 @@ from hub.api.job_versions import router as versions_router
 from hub.api.jobs import router as jobs_router
 from hub.api.logs import logs
 from hub.api.nodes import agent_routes, nodes_router
+from hub.api.openapi import Document, Page
 from hub.config import VERSION
 from hub.parts import Hub
 from wire.failures import TenderError
@@ -51,7 +51,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             title="Tender hub",
             version=VERSION,
             description="Jobs for fleets of edge boxes, in Bacalhau's shapes.",
-            render_plugins=[StoplightRenderPlugin()],
+            render_plugins=[Page(), Document()],
         ),
         debug=False,
         logging_config=None,
