@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent import session
 from agent.accepting import Acceptance
+from agent.allotting import Allotting
 from agent.bidding.bidder import Bidder
 from agent.bidding.capacity import Ledger
 from agent.bidding.facts import NodeFacts
@@ -17,6 +18,7 @@ from agent.caches import Caches
 from agent.capabilities.probe import Probe
 from agent.commands import Commands
 from agent.config import AgentConfig
+from agent.devices import Devices
 from agent.fencing import Fencing
 from agent.health import HealthReports
 from agent.identity import Identity, Joined
@@ -85,6 +87,13 @@ class Parts:
             short=lambda: self.health.verdicts.get("disk") == "fail",
         )
         self.ports = Ports()
+        self.allotting = Allotting(
+            self.ports,
+            Devices(self.probe.devices),
+            store.allotments,
+            allow_unenforced=self.config.engines.allow_unenforced_limits,
+        )
+        self.allotting.restore()
         self.runner = Runner(
             root=self.root,
             executions=store.executions,
@@ -94,7 +103,7 @@ class Parts:
                 node_id=identity.node_id,
                 plugins=plugins,
                 blobs=self.blobs,
-                ports=self.ports,
+                allotting=self.allotting,
                 secrets=self.data / "secrets",
                 env_allow=self.config.env.allow,
                 allow_unenforced=self.config.engines.allow_unenforced_limits,
@@ -229,6 +238,7 @@ class Parts:
             engines=self.probe.engines,
             inputs=frozenset(self.offers.plugins.inputs),
             publishers=frozenset(self.offers.plugins.publishers),
+            devices=self.probe.devices,
         )
         if before != self.capabilities and before.name:
             await self.sync.facts_changed()

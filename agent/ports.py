@@ -3,7 +3,7 @@
 import errno
 import itertools
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from agent.executors.base import Port
 from wire import job
@@ -20,6 +20,10 @@ class Ports:
         self._given: dict[str, set[int]] = {}
         self._next = itertools.cycle(range(FIRST, LAST))
 
+    def restore(self, given: Mapping[str, Iterable[str]]) -> None:
+        """What work that goes on has from before a restart."""
+        self._given = {execution_id: {int(number) for number in numbers} for execution_id, numbers in given.items()}
+
     @property
     def used(self) -> frozenset[int]:
         """All ports that executions have now."""
@@ -27,6 +31,7 @@ class Ports:
 
     def give(self, execution_id: str, wanted: Iterable[job.Port], *, bridged: bool) -> list[Port]:
         """One host port for each wanted one. Raises ExecutionFailed when a static port is taken."""
+        self.take_back(execution_id)
         given: list[Port] = []
         for port in wanted:
             number = port.static or self._free()

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from agent import networks, variables, work
+from agent.allotting import Allotting
 from agent.blobs import Blobs
 from agent.disk_faults import disk_failure
 from agent.executors.base import Mount, Work
 from agent.plugins import Plugins
-from agent.ports import Ports
 from agent.store.records import Execution
 from wire.failures import ExecutionFailed, Reason
 from wire.job import InputSource, Secret
@@ -35,13 +35,13 @@ class Preparation:
         node_id: str,
         plugins: Plugins,
         blobs: Blobs,
-        ports: Ports,
+        allotting: Allotting,
         secrets: Path,
         env_allow: Sequence[str],
         allow_unenforced: bool,
         reject_networked: bool,
     ) -> None:
-        self._node_id, self._plugins, self._blobs, self._ports = node_id, plugins, blobs, ports
+        self._node_id, self._plugins, self._blobs, self._allotting = node_id, plugins, blobs, allotting
         self._secrets, self._env_allow, self._allow_unenforced = secrets, env_allow, allow_unenforced
         self._reject_networked = reject_networked
 
@@ -63,20 +63,22 @@ class Preparation:
         for number, source in enumerate(task.input_sources):
             mounts.append(await self._bring(source, folder / work.INPUTS / str(number)))
         network = networks.network_of(task, rejected=self._reject_networked)
-        ports = self._ports.give(execution.id, task.network.ports, bridged=network == "bridge")
+        allotted = await self._allotting.give(execution.id, task, bridged=network == "bridge")
         return work.work_of(
             execution,
             node_id=self._node_id,
             folder=folder,
             network=network,
             mounts=mounts,
-            ports=ports,
+            ports=allotted.ports,
+            devices=allotted.devices,
             env=env,
             allow_unenforced=self._allow_unenforced,
         )
 
     def done_with(self, execution_id: str) -> None:
-        self._ports.take_back(execution_id)
+        """The work has ended: its ports and GPUs are others' now."""
+        self._allotting.take_back(execution_id)
 
     async def _bring(self, wanted: InputSource, into: Path) -> Mount:
         source = self._plugins.source(wanted.source.type)

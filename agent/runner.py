@@ -224,6 +224,7 @@ class Runner:
             return to, change
         began = clock.monotonic()
         self._ledger.keep_disk(execution.id)  # the store may be away for days; the next job need not wait for it
+        self._preparation.done_with(execution.id)
         folder, code = self.folder(execution.id), change.exit_code or 0
         said = msgspec.structs.replace(change, reason=None)
         try:

@@ -19,6 +19,7 @@ def work_of(
     network: str,
     mounts: list[Mount],
     ports: list[Port],
+    devices: list[str],
     env: dict[str, str],
     allow_unenforced: bool,
 ) -> Work:
@@ -36,6 +37,7 @@ def work_of(
         network=network,
         domains=task.network.domains,
         ports=ports,
+        devices=devices,
         mounts=mounts,
         outputs=[Output(path.name, path.path, str(folder / RESULTS / path.name)) for path in task.result_paths],
         timeout=timeout_of(execution),

@@ -25,6 +25,7 @@ class NodeFacts:
     """The node now. Names of engines, inputs and publishers are canonical: `wire.params` makes them so.
 
     `environment` is what `env:NAME` may be taken from; `ports` are the host ports that executions use;
+    `devices` are the GPUs that can be handed to a container, by their CDI names;
     `health` is pass, warn or fail by check.
     """
 
@@ -36,6 +37,7 @@ class NodeFacts:
     publishers: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     ports: frozenset[int] = frozenset()
+    devices: tuple[str, ...] = ()
     health: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

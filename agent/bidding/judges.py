@@ -101,11 +101,25 @@ def network_is_given(facts: Facts, rules: Rules) -> list[Reason]:
 
 
 def gpu_is_given(facts: Facts, room: Room, rules: Rules) -> list[Reason]:
-    """GPUs are counted, but no executor can hand one to the work and to nobody else yet."""
-    if not 0 < facts.job.needed.gpu <= room.total.gpu or rules.allow_unenforced:
+    """A GPU counts only if it can be handed to the work and to nobody else: to containers, by CDI."""
+    needed, written = facts.job.needed.gpu, facts.job.job.task.engine.type
+    engine = facts.node.engines.get(engine_kind(written))
+    if not 0 < needed <= room.total.gpu or rules.allow_unenforced or engine is None or not engine.available:
         return []
-    hint = "the owner can let such jobs run without their own GPU: [engines] allow_unenforced_limits = true"
-    return [Reason("gpu", "this node cannot hand a GPU to a job", hint, retryable=False)]
+    if engine_kind(written) != "podman":
+        hint = "run it as a container, or leave GPU out"
+        return [Reason("gpu", f"the engine {written} has no way to a GPU", hint, retryable=False)]
+    if engine.detail.get("cdi") != "yes":
+        hint = "Podman hands out devices by CDI from release 4.1 on"
+        message = f"Podman {engine.version} of this node cannot hand a GPU to a job"
+        return [Reason("gpu", message, hint, retryable=False)]
+    if len(facts.node.devices) < needed:
+        hint = "its owner describes them for Podman: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+        message = (
+            f"needs {needed} GPU, {len(facts.node.devices)} of this node's {room.total.gpu} have a CDI description"
+        )
+        return [Reason("gpu", message, hint, retryable=False)]
+    return []
 
 
 def disk_is_sound(facts: Facts, rules: Rules) -> list[Reason]:

@@ -5,11 +5,13 @@ import csv
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import cast
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from agent.capabilities import cdi
 from agent.spawn import run_capped
 from wire.failures import TenderError
 from wire.strict_json import read_json
@@ -17,21 +19,52 @@ from wire.strict_json import read_json
 DEADLINE = 10.0
 CAP = 256 * 1024
 MAX_GPUS = 64
+VENDORS = {"nvidia.com": "NVIDIA", "amd.com": "AMD/ATI", "intel.com": "Intel"}
+"""How the tools' parsers call the vendors that CDI names by their domains."""
 
 
 class Gpu(Struct, frozen=True):
-    """One device; `memory` in bytes, 0 if the tool does not tell."""
+    """One device; `memory` in bytes, 0 if the tool does not tell; `cdi` is how a container gets it, if it can."""
 
     vendor: str
     name: str
     index: int
     memory: int = 0
+    cdi: str = ""
 
 
-async def look() -> list[Gpu]:
+async def look(folders: Sequence[Path] = cdi.FOLDERS) -> list[Gpu]:
     """All devices of all vendors. A tool that is absent, hangs or babbles counts as no device."""
+    described = await cdi.look(folders)
     found = await asyncio.gather(*(_ask(argv, parse) for argv, parse in TOOLS))
-    return [gpu for one in found for gpu in one][:MAX_GPUS]
+    return join([gpu for one in found for gpu in one], described)[:MAX_GPUS]
+
+
+def join(gpus: Sequence[Gpu], described: Sequence[cdi.CdiDevice]) -> list[Gpu]:
+    """What the vendors' tools know and what CDI can hand out: by number, else in order. Pure.
+
+    What only CDI knows is a GPU too: tools are not always installed, and a part of one counts as one.
+    """
+    found, left = list(gpus), list[cdi.CdiDevice]()
+    for device in described:
+        place = next((n for n, gpu in enumerate(found) if _is(gpu, device) and str(gpu.index) == device.short), None)
+        if place is None:
+            left.append(device)
+        else:
+            found[place] = structs.replace(found[place], cdi=device.name)
+    for device in left:
+        place = next((n for n, gpu in enumerate(found) if _is(gpu, device)), None)
+        if place is None:
+            vendor = VENDORS.get(device.vendor, device.vendor)
+            found.append(Gpu(vendor, f"{vendor} GPU"[:80], len(found), cdi=device.name))
+        else:
+            found[place] = structs.replace(found[place], cdi=device.name)
+    return found
+
+
+def _is(gpu: Gpu, device: cdi.CdiDevice) -> bool:
+    """Whether the description may be of this device, which has none yet."""
+    return not gpu.cdi and gpu.vendor == VENDORS.get(device.vendor)
 
 
 async def _ask(argv: tuple[str, ...], parse: Callable[[str], list[Gpu]]) -> list[Gpu]:

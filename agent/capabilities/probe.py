@@ -54,6 +54,11 @@ class Probe:
         return resolve(self._config.limits, self.host.resources(len(self._gpus)))
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """The GPUs that a container can be given, by their CDI names."""
+        return tuple(one.cdi for one in self._gpus if one.cdi)
+
+    @property
     def name(self) -> str:
         return self._config.name or self.host.hostname
 
@@ -93,7 +98,9 @@ class Probe:
             "controllers": " ".join(groups.controllers),
         }
         for number, one in enumerate(self._gpus[:8]):
-            known[f"gpu{number}"] = f"{one.vendor} {one.name} {format_size(one.memory)}"
+            memory = f" {format_size(one.memory)}" if one.memory else ""
+            handed = f" as {one.cdi[:64]}" if one.cdi else ""
+            known[f"gpu{number}"] = f"{one.vendor} {one.name}{memory}{handed}"
         return {key: value for key, value in known.items() if value}
 
 

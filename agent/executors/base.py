@@ -44,7 +44,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     `folder` is the execution's own folder. The executor writes `results/stdout` and
     `results/stderr` below it (capped at `stream_cap`), and may use `run/` for its own files.
-    `timeout` is wall-clock seconds from start, None for no limit.
+    `timeout` is wall-clock seconds from start, None for no limit. `devices` are CDI names of GPUs, its own alone.
     """
 
     execution_id: str
@@ -57,6 +57,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     network: str = "none"
     domains: list[str] = []
     ports: list[Port] = []
+    devices: list[str] = []
     mounts: list[Mount] = []
     outputs: list[Output] = []
     timeout: float | None = None

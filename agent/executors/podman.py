@@ -8,6 +8,7 @@ import msgspec
 from agent.executors.base import EngineFacts, ExitReport, Handle, Work
 from agent.executors.http_network import enforcement
 from agent.executors.podman_calls import FoundAll, ListArgs, Order, StartArgs, StopArgs, WorkArgs
+from agent.executors.podman_devices import takes_cdi
 from agent.executors.podman_driver import Driver
 from agent.executors.podman_folder import PodmanFolder
 from agent.executors.podman_params import ENGINES, parse
@@ -52,7 +53,8 @@ class PodmanExecutor:
         if not facts.available:
             return facts
         domains = enforcement(self._socket, rootless=facts.detail.get("rootless") == "true")
-        return msgspec.structs.replace(facts, detail=facts.detail | {"domains": domains})
+        cdi = "yes" if takes_cdi(facts.version) else "no"
+        return msgspec.structs.replace(facts, detail=facts.detail | {"domains": domains, "cdi": cdi})
 
     async def refusals(self, engine: str, params: dict[str, object]) -> list[Reason]:
         if engine.lower() not in ENGINES:

@@ -39,6 +39,14 @@ CREATE TABLE orders (
     requested BLOB NOT NULL
 ) STRICT;
 
+CREATE TABLE allotments (
+    kind TEXT NOT NULL CHECK (kind IN ('port', 'gpu')),
+    name TEXT NOT NULL,
+    execution_id TEXT NOT NULL REFERENCES executions (id) ON DELETE CASCADE,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX allotments_by_execution ON allotments (execution_id);
+
 CREATE TABLE holds (
     tender_id TEXT PRIMARY KEY,
     requested BLOB NOT NULL,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent.spawn import run_capped
 from agent.store import memory, schema
+from agent.store.allotments import Allotments
 from agent.store.ledger import Executions
 from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
@@ -110,6 +111,7 @@ class Store:
         self.numbers = Numbers(self._db)
         self.results = Results(self._db)
         self.alive = Writes(self._db)
+        self.allotments = Allotments(self._db)
 
     async def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,6 +147,7 @@ class Store:
         self.outbox.load(connection)
         self.executions.load(connection)
         self.numbers.load(connection)
+        self.allotments.load(connection)
         self.holds.known = {hold.tender_id: hold for hold in memory.holds(connection)}
 
 

@@ -58,8 +58,8 @@ def unenforced(work: Work, holds: Effective) -> list[str]:
 
 
 def unenforceable(work: Work) -> list[str]:
-    """What is known without looking: no GPU is handed out here, and domains hold only where the network is HTTP."""
-    missing = [f"gpu {work.resources.gpu}"] if work.resources.gpu else []
+    """What is known without looking: a GPU that it was not given, and domains on another network than HTTP."""
+    missing = [f"gpu {work.resources.gpu}"] if work.resources.gpu > len(work.devices) else []
     if work.domains and NETWORKS.get(work.network.lower(), "none") != "none":
         missing.append(f"domains {', '.join(work.domains[:3])}")
     return missing

@@ -51,8 +51,13 @@ def specification(work: Work, params: PodmanParams, node: str, grace: float) -> 
         spec["command"] = params.parameters
     if params.workdir:
         spec["work_dir"] = params.workdir
+    if work.devices:
+        spec["devices"] = [{"path": name} for name in work.devices]
     if work.timeout is not None:
         spec["timeout"] = math.ceil(work.timeout + grace) + KILL_SLACK
+    if mode == "bridge":
+        # In a network of its own any port is harmless; without capabilities a web server could not have port 80.
+        spec["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "0"}
     if mode == "bridge" and work.ports:
         spec["portmappings"] = [
             {"container_port": port.target, "host_port": port.host, "host_ip": port.address} for port in work.ports

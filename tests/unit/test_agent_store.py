@@ -8,6 +8,7 @@ import pytest
 
 from agent.executors.base import Handle
 from agent.executors.processes import boot_id
+from agent.store.allotments import GPU, PORT
 from agent.store.records import Change, KeptResult
 from agent.store.store import Store
 from wire.failures import Reason, TenderError
@@ -53,6 +54,25 @@ async def test_work_that_begins_again_has_lost_its_handle_and_lives_on_this_boot
     again = fresh.executions.known["e-1"]
     fresh.close()
     assert (again.handle, again.boot, again.status.attempts) == (None, boot_id(), 2)
+
+
+async def test_what_only_one_can_have_is_known_after_a_restart_for_as_long_as_the_work_runs(store, tmp_path):
+    for name in ("e-1", "e-2", "e-3"):
+        await accept(store, name)
+    await store.allotments.put("e-1", [(GPU, "a/gpu=0"), (PORT, "20000")])
+    await store.allotments.put("e-2", [(GPU, "a/gpu=1")])
+    await store.allotments.put("e-3", [])
+    assert await store.executions.move("e-2", E.RUNNING, Change(handle=Handle("fake", "e-2", "/x/e-2")))
+    assert await store.executions.move("e-2", E.PUBLISHING, Change())
+    fresh = await reopened(store, tmp_path / "agent.db")
+    assert fresh.allotments.of(GPU) == {"e-1": ["a/gpu=0"]}
+    assert fresh.allotments.of(PORT) == {"e-1": ["20000"]}
+    await fresh.allotments.put("e-3", [(GPU, "a/gpu=1")])
+    with pytest.raises(Exception, match="UNIQUE"):
+        await fresh.allotments.put("e-2", [(GPU, "a/gpu=0")])
+    fresh.allotments.drop("e-1")
+    await fresh.allotments.put("e-2", [(GPU, "a/gpu=0")])
+    fresh.close()
 
 
 async def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):

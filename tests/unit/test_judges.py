@@ -1,5 +1,7 @@
 """The node's checks on a job, as tables: what is refused, by which code, in which words."""
 
+import dataclasses
+
 import pytest
 
 from agent.bidding.facts import Plugins, gather
@@ -135,13 +137,34 @@ def test_a_container_gets_its_network(network):
     assert judge(facts(job(engine="docker", network=network), DOCKER), room(), rules()) == []
 
 
-def test_a_gpu_that_nobody_can_hand_out_is_refused_unless_the_owner_allows_it():
-    wanted = facts(needed=Resources(cpu=1, gpu=1))
+NEW, OLD = (
+    EngineFacts(available=True, version=v, detail={"cdi": cdi}) for v, cdi in (("5.2.0", "yes"), ("3.4.4", "no"))
+)
+GPU_CASES = {
+    "wasm": (job(), NEW, ("a/gpu=0",), "the engine wasm has no way to a GPU"),
+    "a podman that is too old": (job(engine="docker"), OLD, ("a/gpu=0",), "Podman 3.4.4 of this node cannot hand"),
+    "no description": (job(engine="docker"), NEW, (), "needs 1 GPU, 0 of this node's 1 have a CDI description"),
+}
+
+
+@pytest.mark.parametrize(("asks", "podman", "devices", "says"), GPU_CASES.values(), ids=GPU_CASES)
+def test_a_gpu_that_cannot_be_handed_out_is_refused_unless_the_owner_allows_it(asks, podman, devices, says):
+    engines = {"wasm": EngineFacts(available=True), "podman": podman}
+    here = dataclasses.replace(node(engines=engines), devices=devices)
+    wanted = facts(asks, here, needed=Resources(cpu=1, gpu=1))
     have = Resources(cpu=4, memory=8 * GB, disk=100 * GB, gpu=1)
     with_one = room(total=have, per_job=have, free=have)
     (reason,) = judge(wanted, with_one, rules())
     assert (reason.code, reason.retryable) == ("gpu", False)
+    assert says in reason.message
     assert judge(wanted, with_one, Rules(allow_unenforced=True)) == []
+
+
+def test_a_container_gets_a_gpu_that_has_a_description():
+    here = dataclasses.replace(node(engines={"podman": NEW}), devices=("a/gpu=0",))
+    have = Resources(cpu=4, memory=8 * GB, disk=100 * GB, gpu=1)
+    wanted = facts(job(engine="podman"), here, needed=Resources(cpu=1, gpu=1))
+    assert judge(wanted, room(total=have, per_job=have, free=have), rules()) == []
 
 
 OWN_WORDS = {"image-absent", "no-key", "path-not-allowed"}

@@ -192,6 +192,20 @@ def test_the_network_http_is_a_loopback_and_the_way_to_the_proxy():
     assert (made["env"]["HTTPS_PROXY"], made["env"]["A"]) == ("", "task")
 
 
+def test_gpus_are_devices_by_their_names_and_low_ports_are_free_on_a_bridge():
+    made = spec(network="bridge", devices=["nvidia.com/gpu=0", "nvidia.com/gpu=1"])
+    assert made["devices"] == [{"path": "nvidia.com/gpu=0"}, {"path": "nvidia.com/gpu=1"}]
+    assert made["sysctl"] == {"net.ipv4.ip_unprivileged_port_start": "0"}
+    assert "devices" not in spec()
+    assert "sysctl" not in spec(network="host")
+
+
+def test_a_gpu_that_the_work_was_not_given_is_named():
+    holds = Effective(1, 1, 1)
+    assert unenforced(work(resources=Resources(gpu=2), devices=["a/gpu=0"]), holds) == ["gpu 2"]
+    assert unenforced(work(resources=Resources(gpu=1), devices=["a/gpu=0"]), holds) == []
+
+
 def test_domains_cannot_be_enforced_on_a_bridge():
     holds = Effective(1, 1, 1)
     assert unenforced(work(network="bridge", domains=["example.com"]), holds) == ["domains example.com"]
