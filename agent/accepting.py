@@ -137,7 +137,7 @@ class Acceptance:
             hold_ttl=0.0,
         )
         facts = await gather(job, invitation.requested, self._plugins)
-        decision = await self._bidder.decide(invitation, Facts(self._node_facts(), facts))
+        decision = await self._bidder.decide(invitation, Facts(self._node_facts().labelled(order.labels), facts))
         if decision.hold is not None:
             return decision.hold
         said = decision.reasons or [Reason("refused", "this node does not take it")]

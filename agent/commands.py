@@ -23,8 +23,16 @@ AT_ONCE = 16
 OPEN_FILES = 64
 """Paths of results that were looked up lately."""
 _LEVEL = re.compile(r"[a-z0-9_-]{1,64}")
-SEQUENCES = {"drain": "seq-drain", "undrain": "seq-drain", "resync": "seq-resync", "stop": "seq-stop"}
+SEQUENCES = {
+    "drain": "seq-drain",
+    "undrain": "seq-drain",
+    "maintenance": "seq-drain",
+    "resync": "seq-resync",
+    "stop": "seq-stop",
+}
 """By verb, the number under which its last `seq` is kept; verbs that undo each other share one."""
+MODES = {"undrain": 0, "drain": 1, "maintenance": 2}
+"""What is kept under `draining`."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,7 +81,7 @@ class Commands:
         elif verb == "resync":
             self._call(self.resync)
         else:
-            await self._numbers.put(draining=int(verb == "drain"))
+            await self._numbers.put(draining=MODES[verb])
             self._call(self.drained)
 
     def _call(self, what: Callable[[], Awaitable[None]] | None) -> None:

@@ -11,6 +11,7 @@ from agent.addresses import AddressPolicy
 from agent.inputs.path_globs import AllowedPath
 from agent.limits import KINDS, limit
 from wire.failures import InvalidRequest
+from wire.labels import label_fault
 from wire.params import ENGINES, PUBLISHERS, SOURCES, engine_kind, plugin_kind
 from wire.problems import Problems
 from wire.strict_read import nearest
@@ -25,7 +26,6 @@ MAX_LABELS = 32
 LABEL_BYTES = 4352
 """Of all labels together, as JSON; they travel in one document of 8 KiB with all else that the node can do."""
 MAX_HOOKS = 16
-_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _HOOK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}", re.ASCII)
 
@@ -116,10 +116,9 @@ def _check_labels(labels: dict[str, str], problems: Problems) -> None:
     if size > LABEL_BYTES:
         problems.add("labels", size, f"the labels have {size} bytes, at most {LABEL_BYTES} are taken", "shorten them")
     for key, value in labels.items():
-        if not _LABEL_KEY.fullmatch(key) or key.startswith("favour_"):
-            problems.add(f"labels.{key[:64]}", value, f"{key[:64]!r} cannot be a label", "use letters, digits, _ . / -")
-        if len(value) > 63 or not value.isprintable():
-            problems.add(f"labels.{key[:64]}", value, f"the label {key[:64]} is not up to 63 printable characters")
+        fault = label_fault(key, value)
+        if fault is not None:
+            problems.add(f"labels.{key[:64]}", value, *fault)
 
 
 def _check_hooks(hooks: "Sequence[HookSettings]", problems: Problems) -> None:

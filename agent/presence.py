@@ -38,7 +38,7 @@ class Presence:
 
     @property
     def state(self) -> NodeState:
-        return NodeState.DRAINING if self._numbers.get("draining") else NodeState.ONLINE
+        return (NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE)[self._numbers.get("draining")]
 
     def will(self, ep: int) -> Outgoing:
         return self._voice.outgoing(NodeStatus(ep=ep, state=NodeState.OFFLINE, why="the link was lost"))

@@ -139,7 +139,7 @@ class Tendering:
             return Decision(bid=False, reasons=[failure.reason])
         facts = await gather(job, invitation.requested, self._plugins, input_sizes=invitation.input_sizes)
         gathered = elapsed(began)
-        decision = await self._bidder.decide(invitation, Facts(self._node_facts(), facts))
+        decision = await self._bidder.decide(invitation, Facts(self._node_facts().labelled(invitation.labels), facts))
         decision.steps["facts"] = gathered
         return decision
 

@@ -45,6 +45,7 @@ from hub.store import tenders as tenders_store
 from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
+from hub.upkeep import Upkeep
 from wire.database import Connection, Database
 from wire.failures import Conflict, InvalidRequest
 from wire.link import Link, Options, mutual_tls
@@ -195,6 +196,10 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     tokens = TokenDesk(members, url=url, ca_der=pki.ca_der)
     facts = HubFacts(hub_id=config.hub_id, order_key=signer.public, brokers=brokers, root=topics.root)
     results = Results(config.data_dir / "results", fetches, registry)
+    upkeep = Upkeep(database=database, registry=registry, board=board, courier=courier, dispatcher=dispatcher)
+    inbox.said = upkeep.heard
+    orders.labels_of = upkeep.labels_of
+    await upkeep.load()
     await _restore(database, registry, board)
     return Hub(
         config=config,
@@ -217,6 +222,7 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         feed=feed,
         joblogs=JobLogs(database, feed, outputs),
         listeners=Listeners(),
+        upkeep=upkeep,
         url=url,
     )
 

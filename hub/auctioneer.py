@@ -4,6 +4,8 @@ import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from hub.auction import LAN_WINDOW, Auction, Outcome, settle
 from hub.awards import Ended, end_tender
 from hub.blobs import Blobs
@@ -105,7 +107,9 @@ class Auctioneer:
         body = encode(message)
         for node_id in auction.invited:
             address = Address(Channel.INVITE, node_id, auction.record.id)
-            self._courier.post_raw(self._courier.sealed(address, message, body))
+            given = self._registry.nodes[node_id].upkeep.labels if live.job.spec.constraints else {}
+            mine = encode(msgspec.structs.replace(message, labels=given)) if given else body
+            self._courier.post_raw(self._courier.sealed(address, message, mine))
 
     def _window_over(self, tender_id: str) -> None:
         if tender_id in self._board.auctions:

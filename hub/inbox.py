@@ -15,7 +15,7 @@ from hub.dispatch import Dispatcher
 from hub.fetches import Fetches
 from hub.logs import Logs
 from hub.orders import Orders
-from hub.registry import Registry
+from hub.registry import Node, Registry
 from hub.store import executions as executions_store
 from hub.store import fleet
 from hub.store import jobs as jobs_store
@@ -80,6 +80,7 @@ class Inbox:
         self._own = Keyring([public_key])
         self.refused: Counter[str] = Counter()
         self.fleet_changed: Callable[[], None] = lambda: None
+        self.said: Callable[[Node], None] = lambda _node: None
         self._since = int(clock.unix())
         self.replaced: asyncio.Event = asyncio.Event()
         courier.wanted = self.wanted
@@ -183,6 +184,8 @@ class Inbox:
             log.info("node %s (%s) is %s", node.name, node.id, node.presence(clock.unix_ns()))
             self.fleet_changed()
             self._dispatcher.wake_all()
+        if isinstance(document, NodeStatus):
+            self.said(node)
         if isinstance(document, NodeStatus) and document.state is NodeState.ONLINE:
             self._courier.want_changed(node_id)
             self._logs.resume(node_id)

@@ -41,6 +41,7 @@ class Orders:
         self._db, self._board, self._courier, self._blobs = database, board, courier, blobs
         self.accept_within, self.settle = ACCEPT_WITHIN, SETTLE
         self._watching = False
+        self.labels_of: Callable[[str], dict[str, str]] = lambda _node_id: {}
         self.given_up: Callable[[ExecutionRecord, Reason], None] = lambda _record, _reason: None
 
     def send(self, job: JobRecord, execution: ExecutionRecord) -> None:
@@ -59,6 +60,7 @@ class Orders:
             job=job_itself,
             job_ref=ref,
             attempt=execution.attempt,
+            labels=self.labels_of(execution.node_id) if job.spec.constraints else {},
         )
         try:
             self._courier.post(Channel.SPEC, execution.node_id, execution.id, order)

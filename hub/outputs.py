@@ -15,7 +15,7 @@ from wire import clock
 from wire.database import Database
 from wire.failures import NotFound, Unavailable
 from wire.loglines import last_lines
-from wire.states import TERMINAL_EXECUTIONS, ExecutionState, NodeState
+from wire.states import TERMINAL_EXECUTIONS, ExecutionState
 
 LOOK = 5.0
 """Seconds of silence after which the execution is looked at again."""
@@ -24,7 +24,6 @@ ANSWER = 10.0
 RETRY = 0.25
 MOST_FILE = 32 * 1024**2
 NOBODY_KNOWS = {ExecutionState.REFUSED, ExecutionState.DECLINED, ExecutionState.LOST_BID}
-_HERE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class Outputs:
 
     def _is_here(self, node_id: str) -> bool:
         node = self._registry.nodes.get(node_id)
-        return node is not None and node.presence(clock.unix_ns()) in _HERE
+        return node is not None and node.here(clock.unix_ns())
 
     def _name(self, node_id: str) -> str:
         node = self._registry.nodes.get(node_id)

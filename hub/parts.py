@@ -21,6 +21,7 @@ from hub.retention import Retention
 from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
+from hub.upkeep import Upkeep
 from wire.database import Database
 
 
@@ -48,4 +49,5 @@ class Hub:
     feed: Feed
     joblogs: JobLogs
     listeners: Listeners
+    upkeep: Upkeep
     url: str

@@ -109,7 +109,9 @@ def _presence(question: Question, node: Node) -> float | Reason:
         return Reason("not-approved", "the node is not approved", "tender node approve " + node.id)
     presence = node.presence(question.now)
     if presence is not NodeState.ONLINE:
-        return Reason(AWAY, f"the node is {presence}", "it is asked when it is back")
+        held = presence in {NodeState.DRAINING, NodeState.MAINTENANCE}
+        hint = f"tender node undrain {node.name}" if held else "it is asked when it is back"
+        return Reason(AWAY, f"the node is {presence}", hint)
     if question.monotonic < node.cool_until:
         return Reason(COOLING, f"cools off after {node.failures} failures in a row", "it is asked again soon")
     return 0.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hub.store.fleet import NodeRecord
+from hub.store.upkeep import UpkeepRecord
 from wire import clock
 from wire.enrolment import is_node_name
 from wire.messages import Capabilities, Health, Held, NodeStatus
@@ -13,6 +14,8 @@ from wire.states import Membership, NodeState
 
 DEFAULT_INTERVAL = 900
 """Seconds between health reports of a node that does not say."""
+
+HERE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
 
 
 @dataclass
@@ -43,10 +46,13 @@ class Node:
     cool_until: float = 0.0
     """Monotonic time until which a failing node is not invited."""
     wins: int = 0
+    upkeep: UpkeepRecord = field(default_factory=lambda: UpkeepRecord(node_id=""))
+    """What operators said of it."""
 
     @property
     def labels(self) -> dict[str, str]:
-        return self.caps.labels if self.caps else {}
+        """The owner's and those that operators add; where both name one, the owner's counts."""
+        return {**self.upkeep.labels, **(self.caps.labels if self.caps else {})}
 
     @property
     def free(self) -> Resources:
@@ -54,7 +60,21 @@ class Node:
         return (self.caps.total if self.caps else Resources()) - self.used - self.offered
 
     def presence(self, now: int) -> NodeState:
-        """What the node said last, corrected by the age of its word. `now` in unix nanoseconds.
+        """How the node counts: its own word, and above it that of its operators. `now` in unix nanoseconds.
+
+        In maintenance it is so wherever it is; a drain is shown while it is here.
+        """
+        said, mode = self.word(now), self.upkeep.mode
+        if mode is NodeState.MAINTENANCE or (mode is NodeState.DRAINING and said is NodeState.ONLINE):
+            return mode
+        return said
+
+    def here(self, now: int) -> bool:
+        """Whether it can be reached, willing or not."""
+        return self.word(now) in HERE
+
+    def word(self, now: int) -> NodeState:
+        """What the node said last, corrected by the age of its word.
 
         A node counts as late after two missed intervals, unless it said that it sleeps or left.
         """

@@ -19,7 +19,6 @@ from wire.failures import ExecutionFailed, InvalidRequest, NotFound, TooLarge, U
 from wire.manifest import Manifest
 from wire.messages import ResultRef
 from wire.signing import is_signed
-from wire.states import NodeState
 
 GIB = 1024**3
 MOST_FILE = 2 * GIB
@@ -31,7 +30,6 @@ AT_ONCE = 4
 """Results that are on their way at the same time; others wait."""
 WITHIN = 3600.0
 """Seconds for one result."""
-_HERE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
 
 
 class Results:
@@ -84,10 +82,10 @@ class Results:
         node = self._registry.nodes.get(node_id)
         if node is None:
             raise NotFound(f"node {node_id} kept the result and is not part of the fleet any more")
-        presence = node.presence(clock.unix_ns())
-        if presence not in _HERE:
+        now = clock.unix_ns()
+        if not node.here(now):
             raise Unavailable(
-                f"node {node.name} ({node.id}) keeps the result and is {presence}",
+                f"node {node.name} ({node.id}) keeps the result and is {node.word(now)}",
                 hint="try again when it is online: tender node list",
             )
 

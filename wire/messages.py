@@ -148,7 +148,8 @@ class BlobRef(msgspec.Struct, frozen=True):
 class Order(Message, frozen=True):
     """The order of one execution. Signed by the hub, it is also the award of its slot.
 
-    `job` is None when it would outgrow the cap; then `job_ref` names the blob that holds it as JSON.
+    `job` is None when it would outgrow the cap; then `job_ref` names the blob that holds it as JSON. `labels` are
+    those that operators gave the node at the hub; the owner's own win.
     """
 
     policy: ClassVar[Policy] = Policy(Channel.SPEC, 64 * KIB, expiry=24 * 3600)
@@ -163,6 +164,7 @@ class Order(Message, frozen=True):
     job: Job | None = None
     job_ref: BlobRef | None = None
     attempt: int = 1
+    labels: dict[str, str] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -206,6 +208,7 @@ class Invitation(Message, frozen=True):
     job: Job | None = None
     job_ref: BlobRef | None = None
     input_sizes: dict[str, int] = {}
+    labels: dict[str, str] = {}
     exp: int = 0
 
 
@@ -301,7 +304,8 @@ class EventBatch(Message, frozen=True):
 class Command(Message, frozen=True):
     """A request or a reply of the hub. `seq` rises for ever, so a repeat is told from a new one.
 
-    Verbs: `blob` (send me / here are bytes), `logs` (how far a listener is), `drain`, `resync`, `stop`.
+    Verbs: `blob` (send me / here are bytes), `logs` (how far a listener is), `drain`, `maintenance`, `undrain`,
+    `resync`, `stop`.
     """
 
     policy: ClassVar[Policy] = Policy(Channel.COMMAND, 96 * KIB, expiry=3600)

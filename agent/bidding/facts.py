@@ -1,6 +1,7 @@
 """What a decision looks at: the node as it stands, and what its plug-ins say about one job."""
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ class NodeFacts:
     ports: frozenset[int] = frozenset()
     devices: tuple[str, ...] = ()
     health: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def labelled(self, given: Mapping[str, str]) -> "NodeFacts":
+        """With the labels that operators gave at the hub; the owner's own win."""
+        return dataclasses.replace(self, labels={**given, **self.labels}) if given else self
 
 
 @dataclass(frozen=True, kw_only=True)

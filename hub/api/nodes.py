@@ -15,9 +15,8 @@ from hub.registry import Node
 from wire import clock
 from wire.enrolment import REQUEST_CAP
 from wire.failures import InvalidRequest
-from wire.states import Membership, NodeState
+from wire.states import Membership
 
-ONLINE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
 ORDERS: dict[str, Callable[[Node], Any]] = {
     "": lambda node: node.name or node.id,
     "name": lambda node: node.name or node.id,
@@ -68,7 +67,7 @@ async def list_nodes(
         node
         for node in hub_of(request).registry.nodes.values()
         if approval in {"", node.membership.value}
-        and (not status or (node.presence(now) in ONLINE) == (status == "connected"))
+        and (not status or node.here(now) == (status == "connected"))
         and selectors.fits(labels, node.labels)
     ]
     nodes.sort(key=ORDERS[order_by], reverse=is_true(reverse))

@@ -17,6 +17,7 @@ from hub.api.jobs import router as jobs_router
 from hub.api.logs import logs
 from hub.api.nodes import agent_routes, nodes_router
 from hub.api.openapi import Document, Page
+from hub.api.upkeep import router as upkeep_router
 from hub.config import VERSION
 from hub.parts import Hub
 from wire.failures import TenderError
@@ -33,6 +34,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             logs,
             events,
             nodes_router,
+            upkeep_router,
             *agent_routes,
             *agent.routes,
             *first_contact.routes,

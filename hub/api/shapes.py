@@ -8,7 +8,7 @@ from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRec
 from wire import clock
 from wire.job_wire import to_wire
 from wire.resources import Resources
-from wire.states import Desired, ExecutionState, Membership, NodeState
+from wire.states import Desired, ExecutionState, Membership
 
 E = ExecutionState
 COMPUTE_STATE: dict[ExecutionState, int] = {
@@ -180,7 +180,7 @@ def amounts(value: Resources) -> dict[str, Any]:
 
 def node(value: Node, now: int) -> dict[str, Any]:
     presence = value.presence(now)
-    connected = presence in {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
+    connected = value.here(now)
     status = "CONNECTED" if connected else "DISCONNECTED"
     caps, health = value.caps, value.health
     since = clock.rfc3339(value.since) if value.since else NEVER
@@ -218,7 +218,10 @@ def node(value: Node, now: int) -> dict[str, Any]:
             "Name": value.name,
             "State": presence.value,
             "AgeSeconds": round((now - value.heard) / 1e9, 1) if value.heard else None,
-            "Why": (value.status.why if value.status else "") or value.message,
+            "Why": value.upkeep.why or (value.status.why if value.status else "") or value.message,
+            "OwnerLabels": caps.labels if caps else {},
+            "GivenLabels": value.upkeep.labels,
+            "Until": clock.rfc3339(value.upkeep.until) if value.upkeep.until else "",
             "Agent": caps.agent if caps else "",
             "Hooks": caps.hooks if caps else [],
             "Unavailable": caps.unavailable if caps else {},

@@ -10,6 +10,7 @@ from wire.states import (
     JobState,
     JobType,
     Membership,
+    NodeState,
     RolloutState,
     TenderState,
 )
@@ -166,6 +167,15 @@ CREATE TABLE node_numbers (
     status_o INTEGER NOT NULL DEFAULT 0,
     event_o INTEGER NOT NULL DEFAULT 0,
     want_ver INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- What operators say of a node, apart from what it says itself.
+CREATE TABLE node_upkeep (
+    node_id TEXT PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,
+    labels BLOB NOT NULL,
+    mode TEXT NOT NULL {_one_of("mode", NodeState)},
+    until INTEGER NOT NULL,
+    why TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE join_tokens (

@@ -10,7 +10,7 @@ from tests.support.hub_double import fake_job, wasm_job
 from tests.support.wat import Program
 from wire import manifest
 from wire import messages as m
-from wire.job import Engine
+from wire.job import Constraint, Engine, Job
 from wire.resources import Resources
 from wire.states import Desired, NodeState
 from wire.states import ExecutionState as E
@@ -185,17 +185,33 @@ async def fetched(bench: AgentBench, execution_id: str, sha256: str) -> bytes:
     return answer.data
 
 
-async def test_a_draining_node_finishes_its_work_and_takes_no_new(bench: AgentBench):
+@pytest.mark.parametrize(("verb", "state"), [("drain", NodeState.DRAINING), ("maintenance", NodeState.MAINTENANCE)])
+async def test_a_draining_node_finishes_its_work_and_takes_no_new(bench: AgentBench, verb: str, state: NodeState):
     async with bench.agent():
         await bench.hub.online()
         await bench.hub.auction("e-1", fake_job(run_for=0.5))
-        await bench.hub.say(m.Command(ep=1, seq=1), "drain")
-        await bench.hub.until(lambda: bench.hub.all(m.NodeStatus)[-1].state is NodeState.DRAINING)
+        await bench.hub.say(m.Command(ep=1, seq=1), verb)
+        await bench.hub.until(lambda: bench.hub.all(m.NodeStatus)[-1].state is state)
         declined = await bench.hub.invite("t-2", fake_job())
-        assert [reason.code for reason in declined.reasons] == ["draining"]
+        assert [reason.code for reason in declined.reasons] == [state.value]
         await bench.hub.status("e-1", E.COMPLETED)
         await bench.hub.say(m.Command(ep=1, seq=2), "undrain")
         await bench.hub.until(lambda: bench.hub.all(m.NodeStatus)[-1].state is NodeState.ONLINE)
+
+
+async def test_labels_that_operators_gave_count_beside_the_owners_and_never_above(bench: AgentBench):
+    def wants(key: str, value: str) -> Job:
+        return msgspec.structs.replace(fake_job(), constraints=[Constraint(key, "=", [value])])
+
+    async with bench.agent(labels={"zone": "eu"}):
+        await bench.hub.online()
+        given = {"hall": "a", "zone": "us"}
+        for number, (key, value, bid) in enumerate([("hall", "a", True), ("zone", "us", False), ("zone", "eu", True)]):
+            answer = await bench.hub.invite(f"t-{number}", wants(key, value), labels=given)
+            assert answer.bid is bid, answer.reasons
+        assert not (await bench.hub.invite("t-9", wants("hall", "a"))).bid
+        await bench.hub.award("e-9", "", wants("hall", "a"), labels=given)
+        await bench.hub.status("e-9", E.COMPLETED)
 
 
 @pytest.mark.parametrize("code", ["timeout", "oom"])

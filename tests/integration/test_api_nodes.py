@@ -202,5 +202,7 @@ async def test_the_openapi_page_lists_every_route(bench):
         "/api/v1/orchestrator/jobs/{name}/history", "/api/v1/orchestrator/jobs/{name}/results",
         "/api/v1/orchestrator/jobs/{name}/versions", "/api/v1/orchestrator/jobs/{name}/why",
         "/api/v1/orchestrator/nodes", "/api/v1/orchestrator/nodes/token", "/api/v1/orchestrator/nodes/{name}",
+        "/api/v1/orchestrator/nodes/{name}/drain", "/api/v1/orchestrator/nodes/{name}/labels",
+        "/api/v1/orchestrator/nodes/{name}/maintenance", "/api/v1/orchestrator/nodes/{name}/undrain",
         "/api/v1/orchestrator/results/{name}",
     }  # fmt: skip

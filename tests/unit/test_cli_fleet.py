@@ -123,3 +123,26 @@ def test_why_of_a_job_that_nobody_was_asked_for_says_so(hub_stub, tender):
     out = tender("why", "x").out
     assert "x is failed: no nodes" in out
     assert "No node was asked" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "body", "said"),
+    [
+        (["label", "north", "hall=a", "old-"], "labels", {"Labels": {"hall": "a", "old": None}}, "hall=a"),
+        (["drain", "north", "--deadline", "1h", "-m", "disk"], "drain", {"Deadline": "1h", "Message": "disk"}, "1h"),
+        (["maintenance", "north", "--for", "2h"], "maintenance", {"Duration": "2h", "Message": ""}, "for 2h"),
+        (["maintenance", "north"], "maintenance", {"Duration": "", "Message": ""}, "tender node undrain"),
+        (["undrain", "north"], "undrain", {}, "asked for bids again"),
+    ],
+)
+def test_operators_label_drain_and_rest_nodes(hub_stub, tender, words, path, body, said):
+    hub_stub.answer("GET", f"{NODES}/north", {"Node": NODE})
+    told = {"Node": {**NODE, "Tender": {**NODE["Tender"], "GivenLabels": {"hall": "a"}}}}
+    hub_stub.answer("PUT", f"{NODES}/{NODE['Info']['NodeID']}/{path}", told)
+    assert said in tender("node", *words).out
+    assert hub_stub.last("PUT").body == body
+
+
+def test_a_word_that_is_no_label_is_refused(hub_stub, tender):
+    ran = tender("node", "label", "north", "hall")
+    assert (ran.code, "NAME=VALUE" in ran.err) == (2, True)

@@ -8,6 +8,7 @@ import typer
 from tui import screen, views
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, NodeName, Shown
+from tui.cli.upkeep import drain, label, maintenance, undrain
 from tui.client import NODES
 from tui.flags import label_filters
 from tui.screen import Output
@@ -135,3 +136,7 @@ def token(
         screen.say(str(reply["Token"]))
     else:
         screen.data(reply, output)
+
+
+for _command in (label, drain, undrain, maintenance):
+    app.command()(grouped(_command))
