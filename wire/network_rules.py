@@ -12,7 +12,7 @@ from wire.text_rules import check_choice, too_many
 LOWEST_STATIC = 1024
 
 _DOMAIN = re.compile(r"(\*?\.)?([a-z0-9]+(-+[a-z0-9]+)*\.)+[a-z0-9]*[a-z][a-z0-9]+")
-_PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_PORT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def check_network(field: str, said: str, task: Task, problems: Problems) -> None:
@@ -42,7 +42,7 @@ def check_network(field: str, said: str, task: Task, problems: Problems) -> None
 def _check_port(here: str, said: str, port: Port, *, bridged: bool, problems: Problems) -> None:
     if not _PORT_NAME.fullmatch(port.name):
         message = f"{said}'{port.name[:80]}' cannot name a port"
-        problems.add(f"{here}.Name", port.name, message, "use letters, digits and _; a letter first")
+        problems.add(f"{here}.Name", port.name, message, "use letters, digits and _; no digit first")
     if port.static and not LOWEST_STATIC <= port.static <= 65535:
         message = f"{said}static port {port.static} is not between {LOWEST_STATIC} and 65535"
         problems.add(f"{here}.Static", port.static, message, "leave Static out to get a free port")
@@ -61,7 +61,7 @@ def _check_unique(here: str, said: str, network: Network, problems: Problems) ->
     statics: set[int] = set()
     targets: set[int] = set()
     for place, port in enumerate(network.ports):
-        # Names become environment variables in upper case.
+        # Names end variables, as in TENDER_PORT_web; two that differ by case only would be mixed up.
         name = port.name.upper()
         if name in names:
             problems.add(f"{here}.Ports[{place}].Name", port.name, f"{said}port name '{port.name[:80]}' already exists")

@@ -10,7 +10,7 @@ from wire import params as known
 from wire.job import COUNTED_TYPES, Job, Publisher, Source, Task
 from wire.problems import Problems
 from wire.strict_read import read_struct
-from wire.text_rules import check_choice, check_path, too_many
+from wire.text_rules import check_choice, check_path, reserved_name, too_many
 
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
@@ -112,6 +112,8 @@ def _check_container(here: str, said: str, read: known.ContainerParams, problems
         if not pair.partition("=")[0].strip() or "=" not in pair:
             message = f"{said}environment variable {place + 1} is not NAME=value"
             problems.add(f"{here}.EnvironmentVariables[{place}]", pair, message)
+        elif reserved := reserved_name(pair.partition("=")[0].strip()):
+            problems.add(f"{here}.EnvironmentVariables[{place}]", pair, said + reserved, "give it another name")
 
 
 def _check_wasm(here: str, said: str, read: known.WasmParams, task: Task, problems: Problems) -> None:

@@ -13,9 +13,8 @@ from wire.params import engine_kind
 from wire.params_rules import check_engine, check_publisher, check_source
 from wire.problems import Problems
 from wire.quantities import parse_cpu, parse_gpu, parse_size
-from wire.text_rules import check_name, check_path, too_many
+from wire.text_rules import check_name, check_path, reserved_name, too_many
 
-RESERVED_ENV = ("BACALHAU_", "TENDER_")
 RESERVED_RESULTS = ("stdout", "stderr", "exitcode", "manifest.json")
 
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}")
@@ -51,9 +50,8 @@ def _env_fault(name: str, value: str) -> str:
         return f"environment variable '{name}' must start with a letter"
     if not re.fullmatch(r"[A-Z0-9_]+", name):
         return f"environment variable '{name}' can only contain letters, numbers, and underscores"
-    for prefix in RESERVED_ENV:
-        if name.startswith(prefix):
-            return f"environment variable '{name}' cannot start with {prefix}"
+    if reserved := reserved_name(name):
+        return reserved
     return "" if value else f"environment variable '{name}' cannot have empty value"
 
 
@@ -66,7 +64,7 @@ def _check_env(field: str, said: str, env: dict[str, str], problems: Problems) -
     for name, value in env.items():
         fault = _env_fault(name[:80], value)
         if fault:
-            problems.add(f"{field}.Env.{name[:80]}", value, said + fault)
+            problems.add(f"{field}.Env.{name[:80]}", value, said + fault, "write it as REGION or LOG_LEVEL")
 
 
 def _check_inputs(field: str, said: str, task: Task, job: Job, problems: Problems) -> None:

@@ -11,6 +11,15 @@ from wire.job import Job
 from wire.problems import Problems
 from wire.strict_read import nearest
 
+RESERVED_ENV = ("BACALHAU_", "TENDER_")
+"""Beginnings of the variables by which work is told what it is."""
+
+
+def reserved_name(name: str) -> str:
+    """Why a job cannot give a variable this name; empty when it can."""
+    taken = [prefix for prefix in RESERVED_ENV if name.startswith(prefix)]
+    return f"environment variable '{name[:80]}' cannot start with {taken[0]}" if taken else ""
+
 
 def too_many(field: str, count: int, most: int, problems: Problems) -> None:
     if count > most:

@@ -87,6 +87,13 @@ RULES: list[tuple[dict[str, Any], str, Any, str, str]] = [
     (
         CONTAINER,
         "Tasks.0.Engine.Params.EnvironmentVariables",
+        ["A=1", "BACALHAU_JOB_ID=j-1"],
+        "Tasks[0].Engine.Params.EnvironmentVariables[1]",
+        ENGINE + "environment variable 'BACALHAU_JOB_ID' cannot start with BACALHAU_",
+    ),
+    (
+        CONTAINER,
+        "Tasks.0.Engine.Params.EnvironmentVariables",
         ["A"],
         "Tasks[0].Engine.Params.EnvironmentVariables[0]",
         ENGINE + "environment variable 1 is not NAME=value",
