@@ -36,7 +36,9 @@ class JobLogs:
     def __init__(self, database: Database, feed: Feed, outputs: Outputs) -> None:
         self._db, self._feed, self.outputs = database, feed, outputs
 
-    async def one(self, job: JobRecord, execution_id: str, wanted: Wanted) -> AsyncGenerator[Line]:
+    async def one(
+        self, job: JobRecord, execution_id: str, wanted: Wanted, starts: Mapping[str, Mapping[str, int]]
+    ) -> AsyncGenerator[Line]:
         """Of the execution that is named, or of the newest one. Raises NotFound."""
         if execution_id:
             record = await self._named(job, execution_id)
@@ -44,7 +46,8 @@ class JobLogs:
             record = await self._newest(job, wait=wanted.follow)
         if record is None:
             return
-        async with aclosing(self.outputs.read(record.id, wanted)) as output:
+        want = replace(wanted, start=starts.get(record.id, {}))
+        async with aclosing(self.outputs.read(record.id, want)) as output:
             async for said in output:
                 yield Line(record, said)
 

@@ -14,6 +14,7 @@ from wire import failures
 
 DEFAULT_PORT = 1234
 MOST_JSON = 64 * 1024**2
+MOST_FRAME = 1024**2
 JOBS = "/api/v1/orchestrator/jobs"
 NODES = "/api/v1/orchestrator/nodes"
 KINDS: dict[int, type[failures.TenderError]] = {
@@ -112,6 +113,34 @@ class HubClient:
                         yield piece, total
             except httpx.HTTPError as failed:
                 self._unreachable(failed, urlsplit(url).netloc)
+
+    def listen(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any] | None]:
+        """Frames that the hub sends over a WebSocket until it closes it; None as soon as it is open.
+
+        Raises Unavailable when the hub cannot be reached, or went away before it was through.
+        """
+        from websockets.exceptions import ConnectionClosedOK, WebSocketException  # noqa: PLC0415  only logs need it
+        from websockets.sync.client import connect  # noqa: PLC0415
+
+        request = self._http.build_request("GET", path, params=_given(params))
+        secure = request.url.scheme == "https"
+        context = (_trusting(self._ca) if self._ca else ssl.create_default_context()) if secure else None
+        key = self._http.headers.get("Authorization")
+        where = str(request.url.copy_with(scheme="wss" if secure else "ws"))
+        headers = {"Authorization": key} if key else {}
+        try:
+            with connect(
+                where, ssl=context, additional_headers=headers, open_timeout=10, max_size=MOST_FRAME, proxy=None
+            ) as socket:
+                yield None
+                while True:
+                    try:
+                        text = socket.recv()
+                    except ConnectionClosedOK:
+                        return
+                    yield msgspec.json.decode(text, type=dict[str, Any])
+        except (WebSocketException, OSError, TimeoutError, msgspec.DecodeError) as failed:
+            self._unreachable(failed, self.url)
 
     def _call(
         self,

@@ -8,6 +8,7 @@ from tui.cli.options import Hub, Run
 from tui.client import JOBS, HubClient
 from tui.dry_run import dry_run
 from tui.follow import Ended, follow, require_success
+from tui.live_logs import LiveLogs, away
 from tui.screen import Output
 from wire.job_parse import parse_job
 
@@ -44,20 +45,23 @@ def stay_with(client: HubClient, answer: dict[str, Any], run: Run, output: Outpu
 
 
 def _stay(client: HubClient, job_id: str, run: Run, output: Output, *, quiet: bool) -> None:
-    def on_event(event: dict[str, Any]) -> None:
-        if not quiet:
-            screen.say(views.event_line(event))
+    live = LiveLogs(client, job_id) if run.follow and output is Output.TABLE else None
 
-    def on_away(why: str) -> None:
-        screen.note(f"{why}; the job goes on, asking again")
+    def on_event(event: dict[str, Any]) -> None:
+        # Beside the programs' own output, which may be wanted in a file.
+        if not quiet:
+            (screen.note if live is not None else screen.say)(views.event_line(event))
 
     try:
-        ended = follow(client, job_id, seconds=run.wait_timeout_secs, on_event=on_event, on_away=on_away)
+        if live is not None:
+            live.start()
+        ended = follow(client, job_id, seconds=run.wait_timeout_secs, on_event=on_event, on_away=away)
+        told = live is not None and live.finish(endless=ended.state == "Running")
     except KeyboardInterrupt:
         screen.note(f"\nno longer waiting; the job goes on. See it: tender job describe {job_id}")
         screen.note(f"End it: tender job stop {job_id}")
         raise
-    if run.follow:
+    if run.follow and not told:
         print_output(ended)
     if output is not Output.TABLE:
         screen.data({"Job": ended.job, "Executions": {"Items": ended.executions}}, output)

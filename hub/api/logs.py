@@ -50,7 +50,8 @@ async def logs(socket: Socket, name: FromPath[str]) -> None:
             return
     except TenderError as error:
         text = "; ".join(filter(None, (error.message, error.hint)))
-        await _send(socket, hub, {"error": text, "value": {"Type": 0, "Line": ""}})
+        code = {"code": error.code} if is_true(socket.query_params.get("all", "")) else {}
+        await _send(socket, hub, {"error": text, "value": {"Type": 0, "Line": ""}, **code})
     except (TimeoutError, WebSocketDisconnect):
         hub.listeners.dropped += 1
     with contextlib.suppress(TimeoutError, WebSocketDisconnect):
@@ -72,10 +73,11 @@ async def _serve(socket: Socket, hub: Hub, name: str) -> None:
         query = socket.query_params
         wanted = Wanted(is_true(query.get("follow", "")), _tail(query.get("tail", "")))
         everything = is_true(query.get("all", ""))
-        if everything:
-            lines = hub.joblogs.all(job, wanted, _starts(query.get("after", "")))
+        starts, execution_id = _starts(query.get("after", "")), query.get("execution_id", "")
+        if everything and not execution_id:
+            lines = hub.joblogs.all(job, wanted, starts)
         else:
-            lines = hub.joblogs.one(job, query.get("execution_id", ""), wanted)
+            lines = hub.joblogs.one(job, execution_id, wanted, starts)
         async with aclosing(lines), aclosing(_frames(lines, details=everything)) as frames:
             async for frame in frames:
                 await _send(socket, hub, frame)

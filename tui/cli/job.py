@@ -13,7 +13,9 @@ from tui.cli.describe import describe_job
 from tui.cli.get import get_results
 from tui.cli.grouped import grouped
 from tui.cli.job_versions import rerun, versions
+from tui.cli.logs import logs
 from tui.cli.options import Hub, JobName, Run, Shown, Space, Template
+from tui.cli.watch import Watch
 from tui.client import JOBS
 from tui.flags import label_filters
 from tui.follow import TERMINAL, state_of
@@ -97,6 +99,7 @@ def validate(file: JobFile) -> None:
 def list_jobs(
     hub: Hub,
     shown: Shown,
+    watch: Watch,
     namespace: Annotated[str, typer.Option(help="* for all.")] = "*",
     labels: Annotated[
         list[str] | None,
@@ -117,7 +120,7 @@ def list_jobs(
         "reverse": "true" if reverse else "",
     }
     with hub.client() as client:
-        _list(client.get(JOBS, asked), shown, views.jobs)
+        watch.show(lambda: _list(client.get(JOBS, asked), shown, views.jobs))
 
 
 @app.command()
@@ -139,13 +142,14 @@ def executions(
     hub: Hub,
     shown: Shown,
     space: Space,
+    watch: Watch,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000)] = 100,
     all_versions: Annotated[bool, typer.Option("--all-versions", help="Of every version of the job.")] = False,
 ) -> None:
     """The attempts of a job, each on one node."""
     asked = {"namespace": space.namespace, "limit": limit, "all_job_versions": "true" if all_versions else ""}
     with hub.client() as client:
-        _list(client.get(f"{JOBS}/{job}/executions", asked), shown, views.executions)
+        watch.show(lambda: _list(client.get(f"{JOBS}/{job}/executions", asked), shown, views.executions))
 
 
 @app.command()
@@ -155,6 +159,7 @@ def history(
     hub: Hub,
     shown: Shown,
     space: Space,
+    watch: Watch,
     event_type: Annotated[EventType, typer.Option(help="Events of what.")] = EventType.ALL,
     execution_id: Annotated[str, typer.Option(help="Of one execution.")] = "",
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000)] = 1000,
@@ -169,7 +174,7 @@ def history(
         "next_token": next_token,
     }
     with hub.client() as client:
-        _list(client.get(f"{JOBS}/{job}/history", asked), shown, views.history)
+        watch.show(lambda: _list(client.get(f"{JOBS}/{job}/history", asked), shown, views.history))
 
 
 @app.command()
@@ -220,3 +225,4 @@ def purge(job: JobName, hub: Hub, space: Space) -> None:
 
 app.command()(grouped(rerun))
 app.command()(grouped(versions))
+app.command()(logs)

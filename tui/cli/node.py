@@ -9,6 +9,7 @@ from tui import screen, views
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, NodeName, Shown
 from tui.cli.upkeep import drain, label, maintenance, undrain
+from tui.cli.watch import Watch
 from tui.client import NODES
 from tui.flags import label_filters
 from tui.screen import Output
@@ -54,6 +55,7 @@ Message = Annotated[str, typer.Option("-m", "--message", help="Why; kept with th
 def list_nodes(
     hub: Hub,
     shown: Shown,
+    watch: Watch,
     labels: Annotated[
         list[str] | None, typer.Option("-l", "--labels", metavar="NAME=VALUE", help="Only with this label.")
     ] = None,
@@ -72,7 +74,10 @@ def list_nodes(
         "reverse": "true" if order_reversed else "",
     }
     with hub.client() as client:
-        reply = client.get(NODES, asked)
+        watch.show(lambda: _show(client.get(NODES, asked), shown, wide=wide))
+
+
+def _show(reply: dict[str, Any], shown: Shown, *, wide: bool) -> None:
     if shown.output is Output.TABLE:
         views.nodes(reply.get("Nodes") or [], hide_header=shown.hide_header, wide=wide)
     else:

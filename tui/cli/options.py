@@ -51,7 +51,7 @@ class Run:
 
     wait: Annotated[bool, Option("--wait/--no-wait", help="Wait for the job's end.")] = True
     wait_timeout_secs: Annotated[float, Option(help="Wait no longer than this.", min=0)] = 600
-    follow: Annotated[bool, Option("-f", "--follow", help="Print the program's output when it ended.")] = False
+    follow: Annotated[bool, Option("-f", "--follow", help="Print what the programs print, as it comes.")] = False
     id_only: Annotated[bool, Option("--id-only", help="Print the job's id and nothing else.")] = False
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would change, or the whole job.")] = False
 
