@@ -121,6 +121,7 @@ class Tendering:
             ttl=decision.ttl,
             reasons=decision.reasons,
             steps=decision.steps,
+            locality=decision.locality,
         )
         if decision.hold is not None:
             began = clock.monotonic()

@@ -34,6 +34,7 @@ from hub.outputs import Outputs
 from hub.parts import Hub
 from hub.pki import Pki
 from hub.presign import Presigner
+from hub.quotas import Quotas
 from hub.registry import Registry
 from hub.results import Results
 from hub.retention import Retention
@@ -168,8 +169,16 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     auctioneer = Auctioneer(
         database=database, registry=registry, board=board, courier=courier, blobs=blobs, orders=orders
     )
+    quotas = Quotas(config.policy, board)
     dispatcher = Dispatcher(
-        database=database, registry=registry, board=board, courier=courier, auctioneer=auctioneer, orders=orders
+        database=database,
+        registry=registry,
+        board=board,
+        courier=courier,
+        auctioneer=auctioneer,
+        orders=orders,
+        quotas=quotas,
+        weights=config.policy.weights,
     )
     tracker = Tracker(database=database, board=board, dispatcher=dispatcher, courier=courier)
     fetches = Fetches(courier, lambda: database.write(lambda connection: fleet.next_number(connection, "command")))
@@ -211,10 +220,13 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         orders=orders,
         tracker=tracker,
         inbox=inbox,
-        submissions=Submissions(database=database, board=board, registry=registry, dispatcher=dispatcher, blobs=blobs),
+        submissions=Submissions(
+            database=database, board=board, registry=registry, dispatcher=dispatcher, blobs=blobs, quotas=quotas
+        ),
         members=members,
         enrolment=Enrolment(pki=pki, tokens=tokens, nodes=members, facts=lambda: facts),
         tokens=tokens,
+        quotas=quotas,
         presigner=Presigner(),
         results=results,
         retention=Retention(database=database, board=board, blobs=blobs, results=results, keep=config.keep),
@@ -308,3 +320,4 @@ async def _tick(hub: Hub) -> None:
     while True:
         await asyncio.sleep(TICK)
         hub.dispatcher.wake_waiting(10)
+        await hub.quotas.refresh(hub.database)

@@ -15,6 +15,8 @@ from wire.states import TenderState
 LAN_WINDOW = 2.0
 """Seconds that nodes have to answer. Hooks may take longer: their nodes say so by their time-outs."""
 
+LOCALITY = 30.0
+"""Rank of a node on which all inputs of the job lie already."""
 MOST_SCORE = 100.0
 """A node's word counts up to here, so that none can outbid all others, or its own failures, for ever."""
 
@@ -31,6 +33,8 @@ class Auction:
     requested: Resources
     """What each invited node has set aside for it on the hub's paper."""
     min_bids: int | None = None
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How much the node's score, its cost, locality and spread count."""
     answers: dict[str, tuple[Bid, float]] = field(default_factory=dict)
 
     def answer(self, node_id: str, bid: Bid, now: float) -> bool:
@@ -81,11 +85,11 @@ def settle(
     counts what nodes got of the job while this auction was open: the ranking could not know of that, and slots
     that are tendered side by side shall spread too. Without `award` nobody wins, and the answers are kept.
     """
-    entries = [_spread(_entry(auction, node_id, names), placed.get(node_id, 0)) for node_id in auction.invited]
+    entries = [_spread(auction, _entry(auction, node_id, names), placed.get(node_id, 0)) for node_id in auction.invited]
     chance = random.Random(auction.record.id)  # noqa: S311  a fair tie, not a secret; the id makes it repeatable
     order = sorted(
         (entry for entry in entries if award and entry.outcome == "bid" and entry.node_id in wins),
-        key=lambda entry: (-(entry.score + entry.rank), wins[entry.node_id], chance.random()),
+        key=lambda entry: (-_total(auction, entry), wins[entry.node_id], chance.random()),
     )
     winner = order[0].node_id if order else None
     bids = [
@@ -122,12 +126,19 @@ def summary(bids: Iterable[BidRecord]) -> str:
     return ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def _spread(entry: BidRecord, placed: int) -> BidRecord:
+def _total(auction: Auction, entry: BidRecord) -> float:
+    """What counts: the node's own score and the hub's rank, less what the node wants for it if the owner says so."""
+    weights = auction.weights
+    return entry.score * weights.get("score", 1.0) + entry.rank - entry.cost * weights.get("cost", 0.0)
+
+
+def _spread(auction: Auction, entry: BidRecord, placed: int) -> BidRecord:
     if not placed:
         return entry
-    spread = float(entry.ranks.get("spread", 0)) + SPREAD * placed
+    more = SPREAD * placed * auction.weights.get("spread", 1.0)
+    spread = float(entry.ranks.get("spread", 0)) + more
     ranks = entry.ranks | {"spread": f"{spread:g}"}
-    return msgspec.structs.replace(entry, rank=round(entry.rank + SPREAD * placed, 3), ranks=ranks)
+    return msgspec.structs.replace(entry, rank=round(entry.rank + more, 3), ranks=ranks)
 
 
 def _entry(auction: Auction, node_id: str, names: Mapping[str, str]) -> BidRecord:
@@ -137,12 +148,14 @@ def _entry(auction: Auction, node_id: str, names: Mapping[str, str]) -> BidRecor
     if node_id not in auction.answers:
         return BidRecord(node_id=node_id, node_name=name, outcome="silent", rank=ranked.rank, ranks=ranks)
     bid, after = auction.answers[node_id]
+    local = LOCALITY * min(1.0, max(0.0, bid.locality)) * auction.weights.get("locality", 1.0)
+    ranks |= {"locality": f"{local:g}"} if local else {}
     return BidRecord(
         node_id=node_id,
         node_name=name,
         outcome="bid" if bid.bid else "declined",
         score=min(MOST_SCORE, max(0.0, bid.score)),
-        rank=round(ranked.rank, 3),
+        rank=round(ranked.rank + local, 3),
         cost=bid.cost,
         ttl=bid.ttl,
         reasons=bid.reasons,

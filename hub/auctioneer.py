@@ -38,7 +38,9 @@ class Auctioneer:
         self._blobs, self._orders = blobs, orders
         self.ended: Callable[[str, Ended], None] = lambda _job_id, _ended: None
 
-    def prepare(self, live: LiveJob, step: OpenTender, ranked: Mapping[str, Ranked]) -> Auction:
+    def prepare(
+        self, live: LiveJob, step: OpenTender, ranked: Mapping[str, Ranked], weights: Mapping[str, float]
+    ) -> Auction:
         """An auction with resources set aside on paper, so that plans that run beside see them as taken."""
         names = self._registry.nodes
         record = TenderRecord(
@@ -62,6 +64,7 @@ class Auctioneer:
             opened=clock.monotonic(),
             window=bidding.window or self._window(step.nodes),
             min_bids=bidding.min_bids,
+            weights=weights,
             requested=live.requested,
         )
         for node_id in step.nodes:

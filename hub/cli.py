@@ -14,6 +14,8 @@ import typer
 
 from hub.config import HubConfig
 from hub.keeping import read_keeping
+from hub.policy import Policy
+from hub.policy import load as load_policy
 from wire.failures import Conflict, InvalidRequest, NotFound, TenderError
 
 app = typer.Typer(
@@ -57,6 +59,7 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="How long or how much is kept, like jobs=30d; may be repeated."),
     ] = None,
+    policy: Annotated[Path | None, typer.Option(help="TOML with job defaults, ranking weights and quotas.")] = None,
     log_level: Annotated[Level, typer.Option(help="What goes to stderr.")] = Level.INFO,
 ) -> None:
     """Serve the REST API on port 1234 and hold auctions over MQTT."""
@@ -64,7 +67,7 @@ def serve(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     try:
-        kept = read_keeping(keep or [])
+        kept, rules = read_keeping(keep or []), load_policy(policy) if policy else Policy()
     except TenderError as error:
         _fail(error.message, error.hint)
     config = HubConfig(
@@ -83,6 +86,7 @@ def serve(
         allow_open=allow_open,
         public_url=public_url,
         keep=kept,
+        policy=rules,
     )
     try:
         _check(config)

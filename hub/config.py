@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from hub.keeping import Keeping
+from hub.policy import Policy
 
 VERSION = "0.1.0"
 
@@ -31,6 +32,7 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
     allow_open: bool = False
     public_url: str = ""
     keep: Keeping = Keeping()
+    policy: Policy = Policy()
 
     @property
     def loopback(self) -> bool:

@@ -12,6 +12,7 @@ from hub.board import Board, LiveJob
 from hub.courier import Courier
 from hub.orders import Orders
 from hub.plan import Done, Plan
+from hub.quotas import Quotas
 from hub.ranking import Question, Ranked, rank
 from hub.registry import Node, Registry
 from hub.store.records import ExecutionRecord, JobRecord
@@ -43,11 +44,12 @@ class Dispatcher:
         courier: Courier,
         auctioneer: Auctioneer,
         orders: Orders,
+        quotas: Quotas,
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._db, self._registry, self._board, self._courier = database, registry, board, courier
         self._auctioneer, self._orders = auctioneer, orders
-        self._weights = dict(weights or {})
+        self._quotas, self._weights = quotas, dict(weights or {})
         self._running: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -161,7 +163,7 @@ class Dispatcher:
             steps = [step for step in steps if not isinstance(step, scheduler.OpenTender)]
         ranked = {entry.node_id: entry for entry in facts.ranked}
         opens = [step for step in steps if isinstance(step, scheduler.OpenTender)]
-        auctions = [self._auctioneer.prepare(live, step, ranked) for step in opens]
+        auctions = [self._auctioneer.prepare(live, step, ranked, self._weights_of(live)) for step in opens]
         busy = [e.node_id for e in facts.ranked if e.reasons and e.suitable]
         return Plan(live, steps, auctions, self._room_came, busy)
 
@@ -177,7 +179,6 @@ class Dispatcher:
         failed = [e.node_id for e in current if e.state in {ExecutionState.FAILED, ExecutionState.TIMED_OUT}]
         changed = {node.id: node.changed for node in self._registry.nodes.values()}
         owners = {node_id: owner for node_id, owner in self._board.kept.items() if owner != live.job.id}
-        weights = self._weights | live.job.spec.bidding.weights if live.job.spec.bidding.weights else self._weights
         question = Question(
             job=live.job.spec,
             requested=live.requested,
@@ -186,15 +187,18 @@ class Dispatcher:
             placed=Counter(e.node_id for e in current),
             failed=Counter(failed),
             avoid={n: reason for n, (since, reason) in live.avoid.items() if changed.get(n, 0) <= since},
-            weights=weights,
+            weights=self._weights_of(live),
             kept={n: self._board.jobs[j].job.name for n, j in owners.items() if j in self._board.jobs},
         )
         return rank(question, self._registry.nodes.values())
 
+    def _weights_of(self, live: LiveJob) -> dict[str, float]:
+        own = live.job.spec.bidding.weights
+        return self._weights | own if own else self._weights
+
     def _allowance(self, live: LiveJob) -> int | None:
         """How many more executions the quota of the job's namespace allows. None: there is no such quota."""
-        del live
-        return None
+        return self._quotas.allowance(live.job.namespace)
 
     # --- carrying out -----------------------------------------------------------------------------
 

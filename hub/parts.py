@@ -15,6 +15,7 @@ from hub.listeners import Listeners
 from hub.membership import Members
 from hub.orders import Orders
 from hub.presign import Presigner
+from hub.quotas import Quotas
 from hub.registry import Registry
 from hub.results import Results
 from hub.retention import Retention
@@ -43,6 +44,7 @@ class Hub:
     enrolment: Enrolment
     tokens: TokenDesk
     results: Results
+    quotas: Quotas
     presigner: Presigner
     retention: Retention
     blobs: Blobs

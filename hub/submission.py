@@ -12,6 +12,7 @@ from hub.board import Board
 from hub.dispatch import Dispatcher
 from hub.inlining import externalise, has_large
 from hub.plan import Done
+from hub.quotas import Quotas
 from hub.registry import Registry
 from hub.store import jobs as jobs_store
 from hub.store import search
@@ -47,10 +48,17 @@ class Submissions:
     """Takes jobs in, and ends them."""
 
     def __init__(
-        self, *, database: Database, board: Board, registry: Registry, dispatcher: Dispatcher, blobs: Blobs
+        self,
+        *,
+        database: Database,
+        board: Board,
+        registry: Registry,
+        dispatcher: Dispatcher,
+        blobs: Blobs,
+        quotas: Quotas,
     ) -> None:
         self._db, self._board, self._registry = database, board, registry
-        self._dispatcher, self._blobs = dispatcher, blobs
+        self._dispatcher, self._blobs, self._quotas = dispatcher, blobs, quotas
         self._storing: set[asyncio.Task[str]] = set()
 
     async def submit(self, submission: Submission) -> Submitted:
@@ -74,6 +82,7 @@ class Submissions:
             if earlier is not None:
                 return earlier, None, Done()
             version = _commit(connection, new, force=submission.force)
+            self._quotas.admit(connection, version.job)
             done = plan.commit(connection) if version.job is new else Done()
             if token:
                 search.keep_idempotent(connection, token, digest, version.job.id, new.created)
@@ -94,10 +103,13 @@ class Submissions:
 
     async def rerun(self, job_id: str, version: int, reason: str) -> NewVersion:
         """Run a job once more, in its current version or one that it had. Raises NotFound, Conflict."""
-        return await self._db.write(
-            lambda connection: versions.rerun(connection, job_id, version, reason[:REASON_MOST]),
-            self._dispatcher.taken_up,
-        )
+
+        def write(connection: Connection) -> NewVersion:
+            made = versions.rerun(connection, job_id, version, reason[:REASON_MOST])
+            self._quotas.admit(connection, made.job)
+            return made
+
+        return await self._db.write(write, self._dispatcher.taken_up)
 
     async def difference(self, submission: Submission) -> str:
         """What submitting would change in the job with its name; nothing is stored. Raises NotFound for a new name."""

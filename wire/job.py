@@ -207,6 +207,15 @@ class Job(Struct, frozen=True, rename="pascal"):
         return self.tasks[0]
 
 
+class JobDefaults(Struct, frozen=True):
+    """What a hub fills in where a job of one type says nothing. Only jobs that end have a publisher and time-outs."""
+
+    priority: int = 0
+    resources: ResourcesSpec = ResourcesSpec()
+    publisher: Publisher = Publisher()
+    timeouts: Timeouts = Timeouts()
+
+
 def disconnect_for(job_type: str) -> Disconnect:
     """The default for a type: batch is replaced after an hour, the others wait for their node."""
     return Disconnect() if job_type == "batch" else Disconnect(lost_after=None, replace=False)

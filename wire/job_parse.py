@@ -1,6 +1,7 @@
 """From a document to a job: keys in any case, nothing unknown, defaults filled in, every rule checked."""
 
-from typing import NamedTuple, cast
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -11,6 +12,7 @@ from wire.job import (
     JOB_TYPES,
     NETWORKS,
     Job,
+    JobDefaults,
     Network,
     Publisher,
     Secret,
@@ -36,6 +38,11 @@ OWNED = {
 }
 
 
+Defaults = Mapping[str, JobDefaults]
+"""By job type, what a hub fills in."""
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
 class Parsed(NamedTuple):
     """A job that can be run, and what of the document was left out."""
 
@@ -51,15 +58,15 @@ class Submission(NamedTuple):
     idempotency_token: str
 
 
-def parse_job(data: bytes | dict[str, object]) -> Parsed:
+def parse_job(data: bytes | dict[str, object], defaults: Defaults | None = None) -> Parsed:
     """The job in a JSON text, or in what a safe YAML loader made. Raises InvalidRequest or TooLarge."""
     value = read_json(data) if isinstance(data, bytes) else data
     if not isinstance(data, bytes):
         check_tree(value)
-    return _parse(value)
+    return _parse(value, defaults or {})
 
 
-def parse_submission(data: bytes) -> Submission:
+def parse_submission(data: bytes, defaults: Defaults | None = None) -> Submission:
     """The body of PUT jobs: `{"Job": …, "Force": …}`; credentials in it are ignored. Raises as parse_job."""
     body = read_json(data) if data.strip() else {}
     if not isinstance(body, dict):
@@ -69,13 +76,13 @@ def parse_submission(data: bytes) -> Submission:
         raise InvalidRequest("empty/nil job", hint='send {"Job": {"Type": "batch", "Tasks": […]}}')
     token = fields.get("idempotencytoken")
     return Submission(
-        parsed=_parse(fields["job"]),
+        parsed=_parse(fields["job"], defaults or {}),
         force=fields.get("force") is True,
         idempotency_token=token[:256] if isinstance(token, str) else "",
     )
 
 
-def _parse(value: object) -> Parsed:
+def _parse(value: object, defaults: Defaults) -> Parsed:
     if not isinstance(value, dict):
         raise InvalidRequest(f"a job must be an object, not {kind_of(value)}")
     fields = cast(dict[str, object], dict(value))
@@ -85,7 +92,7 @@ def _parse(value: object) -> Parsed:
     base = Job(type=kind, count=1 if kind in COUNTED_TYPES else 0, disconnect=disconnect_for(kind))
     job = read_struct(Job, fields, "", problems, base)
     problems.raise_if_any()
-    job = _fill_in(job, kind, warnings)
+    job = _fill_in(job, kind, defaults.get(kind, JobDefaults()), warnings)
     for problem in validate(job):
         problems.add(problem.field, problem.value, problem.message, problem.hint)
     problems.raise_if_any()
@@ -114,7 +121,7 @@ def _drop_owned(fields: dict[str, object], kind: str) -> list[str]:
     return warnings
 
 
-def _fill_in(job: Job, kind: str, warnings: list[str]) -> Job:
+def _fill_in(job: Job, kind: str, usual: JobDefaults, warnings: list[str]) -> Job:
     if len(job.tasks) > 1:
         warnings.append("only one task is supported per job")
     reserved = [key for key in job.meta if key.startswith(RESERVED_META)]
@@ -123,22 +130,27 @@ def _fill_in(job: Job, kind: str, warnings: list[str]) -> Job:
         job,
         type=kind,
         namespace=job.namespace.strip() or "default",
+        priority=job.priority or usual.priority,
         count=0 if kind not in COUNTED_TYPES and job.count == 1 else job.count,
         constraints=[msgspec.structs.replace(one, operator=one.operator.strip().lower()) for one in job.constraints],
         meta={key: value for key, value in job.meta.items() if key not in reserved},
-        tasks=[_fill_in_task(task, kind, warnings) for task in job.tasks[:1]],
+        tasks=[_fill_in_task(task, kind, usual, warnings) for task in job.tasks[:1]],
     )
 
 
-def _fill_in_task(task: Task, kind: str, warnings: list[str]) -> Task:
+def _fill_in_task(task: Task, kind: str, usual: JobDefaults, warnings: list[str]) -> Task:
     publisher = msgspec.structs.replace(task.publisher, type=task.publisher.type.strip())
+    if not publisher.type and not publisher.params and usual.publisher.type and kind in ENDING_TYPES:
+        publisher = usual.publisher
     if task.result_paths and not publisher.type and not publisher.params:
         publisher = Publisher(type="local")
     timeouts = task.timeouts
     if kind in JOB_TYPES and kind not in ENDING_TYPES and timeouts != Timeouts():
         warnings.append(f"timeouts are for batch and ops jobs and will be ignored for a {kind} job")
         timeouts = Timeouts()
-    resources = task.resources
+    elif kind in ENDING_TYPES:
+        timeouts = _filled(timeouts, usual.timeouts)
+    resources = _filled(task.resources, usual.resources)
     return msgspec.structs.replace(
         task,
         name=task.name or "main",
@@ -153,6 +165,12 @@ def _fill_in_task(task: Task, kind: str, warnings: list[str]) -> Task:
             Secret(one.name, one.ref or one.name, one.target or f"/run/secrets/{one.name}") for one in task.secrets
         ],
     )
+
+
+def _filled(said: _S, usual: _S) -> _S:
+    """What was said, and the usual where nothing was."""
+    names = said.__struct_fields__
+    return type(said)(*(getattr(said, name) or getattr(usual, name) for name in names))
 
 
 def _fill_in_network(network: Network) -> Network:

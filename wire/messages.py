@@ -225,6 +225,8 @@ class Bid(Message, frozen=True):
     reasons: list[Reason] = []
     steps: dict[str, float] = {}
     """Milliseconds spent on the node by step (`judges`, `hold`, `hooks`, `commit`)."""
+    locality: float = 0.0
+    """Which part of the job's inputs lies on the node already, from 0 to 1."""
 
 
 class Award(Message, frozen=True):

@@ -34,6 +34,7 @@ class Decision:
     reasons: list[Reason] = field(default_factory=list[Reason])
     notes: list[Reason] = field(default_factory=list[Reason])
     hold: Hold | None = None
+    locality: float = 0.0
     steps: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -92,7 +93,14 @@ class Bidder:
         score = free_share(self._ledger, facts.job.needed) if opinion.score is None else opinion.score
         ttl = min(self._rules.bidding.bid_ttl, left, opinion.ttl or left)
         return Decision(
-            bid=True, score=score, cost=opinion.cost or 0.0, ttl=round(ttl, 3), notes=notes, hold=hold, steps=steps
+            bid=True,
+            score=score,
+            cost=opinion.cost or 0.0,
+            ttl=round(ttl, 3),
+            notes=notes,
+            hold=hold,
+            steps=steps,
+            locality=locality(facts),
         )
 
     def _room(self, invitation: Invitation) -> Room:
@@ -113,6 +121,16 @@ class Bidder:
 
     def _since(self, started: float) -> float:
         return round((self._now() - started) * 1000, 3)
+
+
+def locality(facts: Facts) -> float:
+    """Which part of the inputs lies here, by size where sizes are known; 0 for a job without inputs."""
+    here = all_ = 0
+    for one in facts.job.inputs:
+        size = max(1, one.estimate.size or 1) if one.estimate else 1
+        all_ += size
+        here += size if one.estimate and one.estimate.local else 0
+    return round(here / all_, 3) if all_ else 0.0
 
 
 def free_share(ledger: Ledger, needed: Resources) -> float:

@@ -35,7 +35,7 @@ class RerunWish(msgspec.Struct, frozen=True, rename="pascal"):
 async def diff(request: Req) -> dict[str, Any]:
     """What submitting this job would change in the one with its name and namespace; nothing is stored."""
     hub = hub_of(request)
-    submission = parse_submission(await read_body(request))
+    submission = parse_submission(await read_body(request), hub.config.policy.job_defaults)
     difference = await hub.submissions.difference(submission)
     return {"Diff": difference, "Warnings": submission.parsed.warnings or None}
 

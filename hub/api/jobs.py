@@ -48,7 +48,7 @@ def hub_of(request: Req) -> Hub:
 async def submit(request: Req, idempotency_token: FromQuery[str] = "") -> dict[str, Any]:
     """Submit a job, or a new version of the job with this name. Stored when this answers."""
     hub = hub_of(request)
-    submission = parse_submission(await read_body(request))
+    submission = parse_submission(await read_body(request), hub.config.policy.job_defaults)
     if idempotency_token:
         submission = submission._replace(idempotency_token=idempotency_token[:256])
     done = await hub.submissions.submit(submission)
@@ -63,7 +63,8 @@ async def submit(request: Req, idempotency_token: FromQuery[str] = "") -> dict[s
 async def validate(request: Req) -> dict[str, Any]:
     """What would be stored for a job, without storing it."""
     body = await read_body(request)
-    parsed = parse_submission(body).parsed if b'"Job"' in body else parse_job(body)
+    usual = hub_of(request).config.policy.job_defaults
+    parsed = parse_submission(body, usual).parsed if b'"Job"' in body else parse_job(body, usual)
     return {"Job": to_wire(parsed.job), "Warnings": parsed.warnings}
 
 

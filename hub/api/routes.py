@@ -8,7 +8,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.types import Message, Scope
 
-from hub.api import agent, errors, first_contact, results
+from hub.api import agent, errors, first_contact, namespaces, results
 from hub.api.bodies import BODY_MOST, WITHIN, Req, check_sender
 from hub.api.clients import refuse_old_client, tell_version
 from hub.api.events import events
@@ -39,6 +39,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             *agent.routes,
             *first_contact.routes,
             *results.routes,
+            *namespaces.routes,
         ],
         state=State({"hub": hub, "patience": patience}),
         before_request=_first,

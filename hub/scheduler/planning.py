@@ -22,6 +22,8 @@ from hub.scheduler.steps import (
 )
 from wire.states import TERMINAL_JOBS, Desired, JobState, JobType, TenderState
 
+QUOTA_AGAIN = 2.0
+"""Seconds until a job that waits for its namespace's quota is looked at again."""
 QUOTA = "Waiting for the quota of its namespace"
 
 
@@ -67,7 +69,7 @@ def _within_allowance(facts: Facts, steps: list[Step]) -> list[Step]:
         return steps
     kept = opens[: max(0, facts.allowance)]
     left: list[Step] = [step for step in steps if not isinstance(step, OpenTender) or step in kept]
-    left.append(LookAgain(5.0))
+    left.append(LookAgain(QUOTA_AGAIN))
     lives = any(e.state not in OVER for e in facts.executions)
     if not kept and not lives and facts.job.state is JobState.PENDING:
         left = [step for step in left if not isinstance(step, MoveJob)]

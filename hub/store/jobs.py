@@ -1,6 +1,7 @@
 """Writing and reading jobs and their history, each function in one transaction."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -20,6 +21,8 @@ from wire.states import (
 _BLOB = "blob:sha256:"
 CARRIED = 8192
 """Bytes of a job that every message holds; a larger one may travel as a blob."""
+_BLOB_SIZE = re.compile(rb'"blob:sha256:[0-9a-f]{64}[^"]{0,200};size=([0-9]{1,12})')
+"""The size of inline data that was moved into a blob, as a specification names it."""
 
 
 def insert_job(connection: Connection, record: JobRecord, events: Sequence[EventRecord]) -> None:
@@ -76,9 +79,11 @@ def update_job(connection: Connection, record: JobRecord, events: Sequence[Event
 
 def _insert_version(connection: Connection, record: JobRecord) -> None:
     spec = rows.encode(record.spec)
+    stored = len(spec) + sum(int(size) for size in _BLOB_SIZE.findall(spec))
     connection.execute(
-        "INSERT INTO job_versions (job_id, version, spec, work, created) VALUES (?, ?, ?, ?, ?)",
-        (record.id, record.version, spec, record.work, record.modified),
+        "INSERT INTO job_versions (job_id, version, namespace, bytes, spec, work, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (record.id, record.version, record.namespace, stored, spec, record.work, record.modified),
     )
     named = blobs_named(record.spec, spec)
     connection.executemany(

@@ -56,13 +56,33 @@ CREATE INDEX jobs_by_namespace ON jobs (namespace, created, id);
 CREATE INDEX jobs_open ON jobs (state, created, id) WHERE {either("state", OPEN_JOBS)};
 CREATE INDEX jobs_over ON jobs (state, created, id) WHERE {either("state", TERMINAL_JOBS)};
 
+CREATE INDEX jobs_open_in ON jobs (namespace) WHERE state IN ('pending', 'queued', 'running');
+
 CREATE TABLE job_versions (
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     version INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
     spec BLOB NOT NULL,
     work TEXT NOT NULL,
     created INTEGER NOT NULL,
     PRIMARY KEY (job_id, version)
+) STRICT, WITHOUT ROWID;
+
+-- Sums for quotas. Triggers keep them, so that no way to add or purge something can forget it.
+CREATE TABLE namespace_stored (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TRIGGER versions_added AFTER INSERT ON job_versions BEGIN
+    INSERT INTO namespace_stored (namespace, bytes) VALUES (NEW.namespace, NEW.bytes)
+    ON CONFLICT (namespace) DO UPDATE SET bytes = bytes + NEW.bytes;
+END;
+CREATE TRIGGER versions_gone AFTER DELETE ON job_versions BEGIN
+    UPDATE namespace_stored SET bytes = bytes - OLD.bytes WHERE namespace = OLD.namespace;
+END;
+CREATE TABLE namespace_cpu (
+    namespace TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (namespace, day)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rollouts (
@@ -110,6 +130,14 @@ CREATE TABLE executions (
     created INTEGER NOT NULL,
     modified INTEGER NOT NULL
 ) STRICT;
+CREATE TRIGGER executions_ended AFTER UPDATE OF state ON executions
+WHEN NEW.state IN ({_ENDED}) AND OLD.state NOT IN ({_ENDED}) BEGIN
+    INSERT INTO namespace_cpu (namespace, day, seconds) VALUES (
+        NEW.namespace,
+        NEW.modified / 86400000000000,
+        coalesce(json_extract(CAST(NEW.requested AS TEXT), '$.cpu'), 0.0) * (NEW.modified - NEW.created) / 1e9
+    ) ON CONFLICT (namespace, day) DO UPDATE SET seconds = seconds + excluded.seconds;
+END;
 CREATE INDEX executions_by_job ON executions (job_id, created);
 CREATE INDEX executions_live ON executions (node_id) WHERE state NOT IN ({_ENDED});
 CREATE UNIQUE INDEX executions_one_accepted ON executions (job_id, job_version, slot)
@@ -191,4 +219,4 @@ CREATE TABLE idempotency (
     job_id TEXT NOT NULL,
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-"""
+"""  # noqa: S608  words of our own

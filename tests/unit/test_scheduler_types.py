@@ -79,7 +79,7 @@ def test_a_quota_holds_tenders_back():
     steps = plan(facts(job(count=3), allowance=1))
     assert len(steps_of(OpenTender, steps)) == 1
     nothing = plan(facts(job(count=3), allowance=0))
-    assert nothing == [LookAgain(5.0), MoveJob(JobState.QUEUED, "Waiting for the quota of its namespace")]
+    assert nothing == [LookAgain(2.0), MoveJob(JobState.QUEUED, "Waiting for the quota of its namespace")]
 
 
 # --- what ends is started again -----------------------------------------------------------------------
