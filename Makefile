@@ -1,6 +1,6 @@
 # The commands of this project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fmt lock bench venv run-venv system clean
+.PHONY: help demo test test-all check fmt lock fuzz bench venv run-venv system clean
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 CODE := agent hub tui wire tests examples
@@ -28,6 +28,9 @@ check: venv ## format, lint, types and import arrows
 fmt: venv ## format the code
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix-only $(CODE)
+
+fuzz: system venv ## 10,000 requests to a hub, made from its OpenAPI document
+	TENDER_API_CASES=10000 $(BIN)/python -m pytest tests/compat/test_openapi.py
 
 bench: system venv ## the figures: latency, throughput, CPU, disk and memory per job
 	$(BIN)/python -m tests.bench

@@ -119,11 +119,10 @@ _ALWAYS = {
     400: "A parameter or the body can never work as it is; or the client's version is none.",
     401: "No credential, or not a valid one.",
     403: "Not allowed; or the client is older than v1.4.0.",
+    404: "There is no such thing.",
     429: "Too many requests.",
 }
-_NAMED = {404: "There is no such thing."}
 _CHANGING = {
-    404: "There is no such thing.",
     408: "The body did not come in time.",
     409: "The thing is in a state that does not allow this.",
     413: "The body is too large.",
@@ -151,7 +150,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     document.setdefault("components", {}).setdefault("schemas", {})["Error"] = _ERROR
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            statuses = _ALWAYS | (_CHANGING if method != "get" else {}) | (_NAMED if "{" in path else {})
+            statuses = _ALWAYS | (_CHANGING if method != "get" else {})
             if "results" in path or "logs" in path:
                 statuses |= _FROM_NODES
             operation["responses"] |= {str(status): _answer(text) for status, text in statuses.items()}
