@@ -4,6 +4,7 @@ import shutil
 
 from agent.config import AgentConfig
 from agent.doctor.finding import Finding
+from agent.executors.http_network import ENFORCED, enforcement
 from agent.executors.podman_socket import look
 from agent.offers import usual_socket
 from wire.params import engine_kind
@@ -19,6 +20,8 @@ async def check(config: AgentConfig) -> Finding:
     socket = config.podman.socket or usual_socket()
     facts = await look(socket, 5.0)
     if facts.available:
-        return Finding("podman", "pass", f"Podman {facts.version} on {socket}")
+        held = enforcement(socket, rootless=facts.detail.get("rootless") == "true")
+        domains = "jobs with Domains are taken" if held == ENFORCED else f"no jobs with Domains: {held}"
+        return Finding("podman", "pass", f"Podman {facts.version} on {socket}; {domains}")
     remedy = "systemctl enable --now podman.socket, or set podman.managed = true, or leave it: WASM needs no Podman"
     return Finding("podman", "warn", facts.why[:300], remedy)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -131,3 +132,34 @@ def proxies(folder: Path) -> list[int]:
     wanted = f"{os.major(lock.stat().st_dev):02x}:{os.minor(lock.stat().st_dev):02x}:{lock.stat().st_ino}"
     lines = Path("/proc/locks").read_text().splitlines()
     return [int(line.split()[4]) for line in lines if wanted in line and "->" not in line]
+
+
+LISTEN = """
+import os, socket, sys
+from agent.workers.namespaces import listener_in
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+made = listener_in(int(sys.argv[1]), "127.0.0.1", 3128)
+print(made.getsockname()[1], os.readlink("/proc/self/ns/net") == sys.argv[2], flush=True)
+made.accept()[0].sendall(b"let in\\n")
+"""
+
+
+async def test_the_way_is_opened_without_root_too_where_the_container_is_in_a_user_namespace_of_ours():
+    """As for a rootless Podman of the agent's own user, of which only the namespaces matter here."""
+    up = "ip link set lo up; echo up; read line; exec /bin/busybox nc 127.0.0.1 3128"
+    inside = await asyncio.create_subprocess_exec(
+        "unshare", "--user", "--map-root-user", "--net", "sh", "-c", up,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, user=65534, group=65534, extra_groups=[],
+    )  # fmt: skip
+    assert inside.stdin is not None
+    assert inside.stdout is not None
+    assert await inside.stdout.readline() == b"up\n"
+    outside = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", LISTEN, str(inside.pid), str(Path("/proc/self/ns/net").readlink()),
+        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert outside.stdout is not None
+    assert await outside.stdout.readline() == b"3128 True\n"
+    got, _ = await asyncio.wait_for(inside.communicate(b"go\n"), 20)
+    assert got == b"let in\n"
+    assert await outside.wait() == 0
