@@ -11,11 +11,9 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from hub.api import selectors, shapes
 from hub.api.bodies import Req, read_body, stop_reason
 from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token
-from hub.auction import so_far
 from hub.parts import Hub
 from hub.store import jobs as jobs_store
 from hub.store import search
-from hub.store import tenders as tenders_store
 from hub.store.records import JobRecord
 from hub.store.search import Page
 from wire.database import Connection
@@ -27,8 +25,6 @@ from wire.quantities import parse_duration
 from wire.states import TERMINAL_JOBS, JobState
 
 WAIT_MOST = 60.0
-TENDERS_MOST = 200
-"""Tenders of a job that `why` tells, the newest; older ones stay in the store."""
 LOOKED_AT = 5000
 """Jobs that one page of a list with label selectors looks at before it answers with what it has."""
 KINDS = ("all", "job", "execution")
@@ -242,22 +238,6 @@ async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page)
     return {"NextToken": token, "Items": items}
 
 
-@get("/{name:str}/why")
-async def why(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
-    """Every auction of a job: who was invited, who bid what, who declined and why."""
-    hub = hub_of(request)
-    job = await find_job(request, name, namespace)
-    tenders = await hub.database.read(lambda c: tenders_store.tenders_of(c, job.id, TENDERS_MOST))
-    names = {node.id: node.name for node in hub.registry.nodes.values()}
-    running = hub.board.auctions
-    return {
-        "JobID": job.id,
-        "State": job.state.value,
-        "Message": job.message,
-        "Tenders": [shapes.tender(so_far(running[t.id], names) if t.id in running else t) for t in tenders],
-    }
-
-
 async def find_job(request: Req, name: str, namespace: str) -> JobRecord:
     """A job by id, unique prefix or name."""
     hub = hub_of(request)
@@ -282,6 +262,6 @@ def _nanoseconds(text: str) -> int:
 
 router = Router(
     path="/api/v1/orchestrator/jobs",
-    route_handlers=[submit, validate, list_jobs, get_job, stop, history, executions, why],
+    route_handlers=[submit, validate, list_jobs, get_job, stop, history, executions],
     tags=["jobs"],
 )

@@ -115,6 +115,28 @@ _BODIES: dict[tuple[str, str], tuple[dict[str, Any], Any]] = {
         {"Life": 3600},
     ),
 }  # fmt: skip
+_NODE = "/api/v1/orchestrator/nodes/{name}"
+_TIME = {"type": ["string", "number"]}
+_MORE: dict[tuple[str, str], tuple[dict[str, Any], Any]] = {
+    ("put", "/api/v1/orchestrator/submissions"): (
+        {"type": "object", "required": ["Jobs"], "properties": {"Jobs": {"type": "array", "items": _SUBMISSION}}},
+        {"Jobs": [{"Job": EXAMPLE_JOB}]},
+    ),
+    ("put", _NODE + "/labels"): (
+        {
+            "type": "object",
+            "required": ["Labels"],
+            "properties": {"Labels": {"type": "object", "additionalProperties": {"type": ["string", "null"]}}},
+        },
+        {"Labels": {"hall": "a"}},
+    ),
+    ("put", _NODE + "/drain"): (
+        {"type": "object", "properties": {"Deadline": _TIME, "Message": {"type": "string"}}}, {"Deadline": "1h"},
+    ),
+    ("put", _NODE + "/maintenance"): (
+        {"type": "object", "properties": {"Duration": _TIME, "Message": {"type": "string"}}}, {"Duration": "2h"},
+    ),
+}  # fmt: skip
 _ALWAYS = {
     400: "A parameter or the body can never work as it is; or the client's version is none.",
     401: "No credential, or not a valid one.",
@@ -154,7 +176,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
             if "results" in path or "logs" in path:
                 statuses |= _FROM_NODES
             operation["responses"] |= {str(status): _answer(text) for status, text in statuses.items()}
-            if (body := _BODIES.get((method, path))) is not None and "requestBody" not in operation:
+            if (body := (_BODIES | _MORE).get((method, path))) is not None and "requestBody" not in operation:
                 schema, example = body
                 content = {"application/json": {"schema": schema, "example": example}}
                 operation["requestBody"] = {"content": content, "required": method != "delete"}

@@ -10,6 +10,7 @@ from litestar.types import Message, Scope
 
 from hub.api import agent, errors, first_contact, namespaces, results
 from hub.api.bodies import BODY_MOST, WITHIN, Req, check_sender
+from hub.api.bulk import submit_many
 from hub.api.clients import refuse_old_client, tell_version
 from hub.api.events import events
 from hub.api.job_versions import router as versions_router
@@ -18,6 +19,7 @@ from hub.api.logs import logs
 from hub.api.nodes import agent_routes, nodes_router
 from hub.api.openapi import Document, Page
 from hub.api.upkeep import router as upkeep_router
+from hub.api.why import router as why_router
 from hub.config import VERSION
 from hub.parts import Hub
 from wire.failures import TenderError
@@ -35,6 +37,8 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             events,
             nodes_router,
             upkeep_router,
+            why_router,
+            submit_many,
             *agent_routes,
             *agent.routes,
             *first_contact.routes,

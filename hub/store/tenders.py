@@ -53,6 +53,23 @@ def tenders_of(connection: Connection, job_id: str, most: int) -> list[TenderRec
     return [rows.tender(row) for row in found][::-1]
 
 
+def page_of(connection: Connection, job_id: str, *, slot: int, most: int, offset: int) -> list[TenderRecord]:
+    """A page of a job's tenders counted from the newest, oldest first; of one slot, or of all with -1."""
+    found = connection.execute(
+        "SELECT * FROM tenders WHERE job_id = ? AND (? < 0 OR slot = ?) ORDER BY opened DESC LIMIT ? OFFSET ?",
+        (job_id, slot, slot, most, offset),
+    )
+    return [rows.tender(row) for row in found][::-1]
+
+
+def count_of(connection: Connection, job_id: str, slot: int) -> int:
+    """How many tenders of a job are kept."""
+    found = connection.execute(
+        "SELECT count(*) FROM tenders WHERE job_id = ? AND (? < 0 OR slot = ?)", (job_id, slot, slot)
+    )
+    return found.fetchone()[0]
+
+
 def of_version(connection: Connection, job_id: str, version: int) -> Iterator[TenderRecord]:
     """All tenders of one version of a job, oldest first."""
     found = connection.execute(

@@ -178,3 +178,16 @@ def test_wrong_arguments_are_2_and_help_names_the_exit_codes(tender):
     assert tender("nonsense").code == 2
     assert "Exit codes:" in tender("--help").out
     assert tender("--version").out.startswith("tender ")
+
+
+def test_many_files_are_submitted_in_one_request_and_each_is_told(hub_stub, tender, tmp_path):
+    files = [tmp_path / f"{name}.json" for name in ("good", "bad")]
+    for file in files:
+        file.write_text(json.dumps({"Type": "batch", "Tasks": [{"Engine": {"Type": "wasm"}}]}))
+    outcome = [{"JobID": JOB_ID}, {"Error": {"Message": "no such engine", "Hint": "use wasm"}}]
+    reply = {"Items": outcome, "Accepted": 1, "Refused": 1}
+    hub_stub.answer("PUT", "/api/v1/orchestrator/submissions", reply)
+    ran = tender("job", "bulk", *map(str, files))
+    assert (ran.code, ran.out) == (1, f"{files[0]}: {JOB_ID}\n")
+    assert ran.err == f"{files[1]}: error: no such engine\n{files[1]}: hint: use wasm\n"
+    assert [item["Job"]["Type"] for item in hub_stub.last("PUT").body["Jobs"]] == ["batch", "batch"]

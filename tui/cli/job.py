@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tui import screen, views
+from tui.cli.bulk import bulk
 from tui.cli.describe import describe_job
 from tui.cli.get import get_results
 from tui.cli.grouped import grouped
@@ -226,3 +227,4 @@ def purge(job: JobName, hub: Hub, space: Space) -> None:
 app.command()(grouped(rerun))
 app.command()(grouped(versions))
 app.command()(logs)
+app.command()(grouped(bulk))

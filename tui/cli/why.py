@@ -1,7 +1,7 @@
 """`tender why JOB`: each auction of a job, who bid what, who declined and for which reason."""
 
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,12 +18,23 @@ app = typer.Typer(
 
 @app.command()
 @grouped
-def why(job: JobName, hub: Hub, shown: Shown, space: Space) -> None:
+def why(
+    job: JobName,
+    hub: Hub,
+    shown: Shown,
+    space: Space,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="So many of the newest auctions.")] = 200,
+    slot: Annotated[int | None, typer.Option(min=0, help="Only of this slot.")] = None,
+    next_token: Annotated[str, typer.Option(help="Older ones, from the page before.")] = "",
+) -> None:
     """Who was asked to run a job, who bid, who declined and why."""
     with hub.client() as client:
-        reply = client.get(f"{JOBS}/{job}/why", {"namespace": space.namespace})
+        asked = {"namespace": space.namespace, "limit": limit, "next_token": next_token}
+        reply = client.get(f"{JOBS}/{job}/why", asked if slot is None else asked | {"slot": str(slot)})
     if shown.output is Output.TABLE:
         tell(reply)
+        if reply.get("NextToken"):
+            screen.note(f"older auctions, of {reply.get('Total', 'many')}: --next-token {reply['NextToken']}")
     else:
         screen.data(reply, shown.output)
 
