@@ -78,7 +78,7 @@ class Bidder:
         if self._hooks.names:
             # The job's own hold is not counted: the hook sees what there is before this job.
             asked = question(invitation, facts, self._ledger.free + facts.job.needed)
-            opinion = await self._hooks.ask(asked, job_id=invitation.job_id)
+            opinion = await self._hooks.ask(asked, job_id=invitation.job_id, priority=facts.job.job.priority)
         steps["hooks"] = self._since(started)
         notes = list(opinion.notes)
         if not opinion.bid:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from agent.bidding.hook_answer import Answer, HookError
 from agent.bidding.hook_exec import ask_program
 from agent.bidding.hook_http import ask_url
+from agent.bidding.turns import Turns
 from agent.config import HookSettings
 from wire.failures import Reason
 
@@ -51,18 +52,18 @@ class Hooks:
     def __init__(self, hooks: Sequence[HookSettings], *, node_id: str) -> None:
         self._hooks = tuple(hooks)
         self._node_id = node_id
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE)
 
     @property
     def names(self) -> list[str]:
         return [hook.name for hook in self._hooks]
 
-    async def ask(self, question: bytes, *, job_id: str) -> Opinion:
-        """The opinion on one job; `question` is the JSON that each hook gets."""
+    async def ask(self, question: bytes, *, job_id: str, priority: int = 0) -> Opinion:
+        """The opinion on one job; `question` is the JSON that each hook gets. Higher priority is asked first."""
         total = _Sum()
         for hook in self._hooks:
             try:
-                answer = await self._ask_one(hook, question, job_id)
+                answer = await self._ask_one(hook, question, job_id, priority)
             except HookError as fault:
                 if hook.on_error != "accept":
                     return Opinion(bid=False, reasons=(fault.reason,), notes=tuple(total.notes))
@@ -73,11 +74,11 @@ class Hooks:
             total.add(answer)
         return Opinion(bid=True, score=total.score, cost=total.cost, ttl=total.ttl, notes=tuple(total.notes))
 
-    async def _ask_one(self, hook: HookSettings, question: bytes, job_id: str) -> Answer:
+    async def _ask_one(self, hook: HookSettings, question: bytes, job_id: str, priority: int) -> Answer:
         try:
             # A queue behind hanging hooks must not turn into bids that come minutes too late.
             async with asyncio.timeout(hook.timeout):
-                await self._turns.acquire()
+                await self._turns.acquire(priority)
         except TimeoutError:
             message = f"{AT_ONCE} other hooks were still running after {hook.timeout:g} s"
             raise HookError(hook.name, "hook-busy", message, "make the hooks quicker") from None

@@ -9,6 +9,7 @@ from hub.scheduler.slots import fill_slots
 from hub.scheduler.steps import (
     OVER,
     STAYING,
+    AwaitRoom,
     CloseTender,
     EndRollout,
     Facts,
@@ -49,7 +50,7 @@ def plan(facts: Facts) -> list[Step]:
         return [*_end(facts), given_up[0]]
     old = [t for t in facts.tenders if t.state is TenderState.OPEN and t.job_version != job.version]
     steps += [CloseTender(t.id, "the job was updated") for t in old]
-    return steps + _within_allowance(facts, found)
+    return steps + _in_time(facts, _within_allowance(facts, found))
 
 
 def _end(facts: Facts) -> list[Step]:
@@ -59,6 +60,15 @@ def _end(facts: Facts) -> list[Step]:
     steps += [StopExecution(e.id, reason) for e in facts.executions if e.state not in OVER and e.desired is Desired.RUN]
     if facts.job.state not in TERMINAL_JOBS and facts.job.stop_reason is not None:
         steps.append(MoveJob(JobState.STOPPED, facts.job.stop_reason))
+    return steps
+
+
+def _in_time(facts: Facts, steps: list[Step]) -> list[Step]:
+    """Whoever waits for room is looked at again when its queue time-out passes, also when no room ever comes."""
+    limit = facts.job.spec.task.timeouts.queue_timeout
+    left = limit - (facts.now - facts.job.queued_since) / S
+    if limit and left > 0 and any(isinstance(step, AwaitRoom) for step in steps):
+        return [*steps, LookAgain(left + 0.01)]
     return steps
 
 

@@ -19,7 +19,7 @@ from hub.scheduler import (
 from hub.store.records import BidRecord, RolloutRecord
 from tests.support.records import BUSY, NO, NOW, S, execution, facts, job, ranked, tender
 from wire.failures import Reason
-from wire.job import Retry, Update
+from wire.job import Retry, Timeouts, Update
 from wire.states import Desired, JobState, RolloutState, TenderState
 from wire.states import ExecutionState as E
 
@@ -210,6 +210,10 @@ def test_a_daemon_is_replaced_node_by_node():
     assert not steps_of(StopExecution, next_)
 
 
-def test_ends_of_a_job_with_a_queue_timeout_are_looked_at_in_time():
-    of = job("service", state=JobState.RUNNING)
-    assert plan(facts(of, executions=[execution(E.RUNNING)])) == []
+def test_a_job_that_waits_for_room_is_looked_at_when_its_queue_timeout_passes():
+    of = job(timeouts=Timeouts(queue_timeout=60))
+    steps = plan(facts(of, nodes=ranked(BUSY), now=NOW + 20 * S))
+    assert AwaitRoom() in steps
+    assert LookAgain(40.01) in steps
+    (failed,) = plan(facts(of, nodes=ranked(BUSY), now=NOW + 61 * S))
+    assert failed.state is JobState.FAILED
