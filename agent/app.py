@@ -11,10 +11,10 @@ from typing import Any
 from agent import enrol, session
 from agent.config import AgentConfig
 from agent.identity import Identity, Joined, load_or_make
-from agent.only_one import only_one
 from agent.parts import Parts
 from agent.store.store import Store
 from wire.failures import Conflict, ExecutionFailed, TenderError
+from wire.only_one import only_one
 from wire.states import Membership
 from wire.supervisor import Supervisor
 
@@ -33,7 +33,7 @@ async def run(config: AgentConfig, *, say: Callable[[str], None], with_fake: boo
         loop.add_signal_handler(number, stop.set)
     data = Path(config.data_dir)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240  once, before anything runs
-    with only_one(data / "agent.lock"):
+    with only_one(data / "agent.lock", "agent"):
         identity = load_or_make(data)
         joined = await _until(stop, _join(config, identity, say, supervisor))
         if joined is not None:

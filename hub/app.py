@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from hub.access.opening import open_access
 from hub.api.routes import make_api
 from hub.auctioneer import Auctioneer
 from hub.blobs import Blobs
@@ -22,12 +23,14 @@ from hub.dispatch import Dispatcher
 from hub.enrolment import Enrolment, HubFacts
 from hub.feed import Feed
 from hub.fetches import Fetches
+from hub.folder import FILE, open_folder
 from hub.housekeeping import Housekeeping
 from hub.inbox import Inbox
 from hub.joblogs import JobLogs
 from hub.listeners import Listeners
 from hub.logs import Logs
 from hub.membership import Members
+from hub.metrics import Live, Metrics
 from hub.mosquitto import BrokerSettings
 from hub.orders import Orders
 from hub.outputs import Outputs
@@ -40,17 +43,17 @@ from hub.results import Results
 from hub.retention import Retention
 from hub.server import ApiServer
 from hub.store import executions as executions_store
-from hub.store import fleet, rollouts, schema
+from hub.store import fleet, rollouts
 from hub.store import jobs as jobs_store
 from hub.store import tenders as tenders_store
+from hub.store import users as users_store
 from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
 from hub.upkeep import Upkeep
 from wire.database import Connection, Database
-from wire.failures import Conflict, InvalidRequest
+from wire.failures import InvalidRequest
 from wire.link import Link, Options, mutual_tls
-from wire.migration import migrate
 from wire.quantities import resources
 from wire.states import TERMINAL_EXECUTIONS
 from wire.supervisor import Supervisor, Writes
@@ -65,36 +68,23 @@ TICK = 5.0
 
 async def serve(config: HubConfig) -> None:
     """Run the hub until SIGINT or SIGTERM. Raises TenderError for settings that cannot work."""
-    _check_listening(config)
     supervisor = Supervisor.from_environment(os.environ)
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (config.data_dir / READY_FILE).unlink(missing_ok=True)
-    database = _open_database(config.data_dir / "hub.db")
-    try:
+    if not (config.data_dir / FILE).exists():
+        _check_listening(config, [])
+    with open_folder(config.data_dir, "stop it, or give this one a --data-dir of its own") as database:
+        _check_listening(config, await database.read(users_store.users))
+        (config.data_dir / READY_FILE).unlink(missing_ok=True)
         async with contextlib.AsyncExitStack() as stack:
             await _serve(config, database, stack, supervisor)
-    finally:
-        database.close()
 
 
-def _open_database(path: Path) -> Database:
-    database = Database(path)
-    try:
-        migrate(path, schema.SCHEMA, schema.VERSION, shrinks=True)
-        database.open()
-    except OSError:
-        raise
-    except Exception as error:
-        hint = "restore it from your backup; a hub with an empty database knows neither nodes nor jobs"
-        raise Conflict(f"the database {path} cannot be used: {error}", hint=hint) from error
-    return database
-
-
-def _check_listening(config: HubConfig) -> None:
-    if not config.loopback and not config.allow_open:
+def _check_listening(config: HubConfig, users: Sequence[object]) -> None:
+    """Nobody but this machine may reach a hub without users, unless that is meant."""
+    if not (users or config.loopback or config.allow_open):
         raise InvalidRequest(
             f"the API would listen on {config.api_host} without users",
-            hint="put it behind a proxy that authenticates and say --allow-open, or listen on 127.0.0.1",
+            hint=f"make one: `tender hub add-user NAME --data-dir {config.data_dir}`;"
+            " or, behind a proxy that authenticates, say --allow-open",
         )
 
 
@@ -210,6 +200,11 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     orders.labels_of = upkeep.labels_of
     await upkeep.load()
     await _restore(database, registry, board)
+    access = await open_access(config, database)
+    metrics = Metrics()
+    metrics.registry.register(Live(registry, board, database))
+    auctioneer.settled.append(metrics.tender_ended)
+    dispatcher.over.append(metrics.job_over)
     return Hub(
         config=config,
         database=database,
@@ -235,6 +230,10 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         joblogs=JobLogs(database, feed, outputs),
         listeners=Listeners(),
         upkeep=upkeep,
+        users=access.users,
+        limits=access.limits,
+        addresses=access.addresses,
+        metrics=metrics,
         url=url,
     )
 

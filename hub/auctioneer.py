@@ -37,6 +37,7 @@ class Auctioneer:
         self._db, self._registry, self._board, self._courier = database, registry, board, courier
         self._blobs, self._orders = blobs, orders
         self.ended: Callable[[str, Ended], None] = lambda _job_id, _ended: None
+        self.settled: list[Callable[[Outcome], None]] = []
 
     def prepare(
         self, live: LiveJob, step: OpenTender, ranked: Mapping[str, Ranked], weights: Mapping[str, float]
@@ -147,6 +148,8 @@ class Auctioneer:
         if live is not None:
             self._remember_declines(live, ended.outcome)
             live.keep_tender(ended.outcome.record)
+        for told in self.settled:
+            told(ended.outcome)
         self.ended(auction.record.job_id, ended)
 
     async def _end(self, live: LiveJob | None, auction: Auction, message: str, *, award: bool) -> Ended:

@@ -60,6 +60,8 @@ def serve(
         typer.Option(metavar="NAME=VALUE", help="How long or how much is kept, like jobs=30d; may be repeated."),
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="TOML with job defaults, ranking weights and quotas.")] = None,
+    user_rate: Annotated[float, typer.Option(min=1, help="Requests a second of one user.")] = 1000,
+    address_rate: Annotated[float, typer.Option(min=1, help="Requests a second of one stranger's address.")] = 50,
     log_level: Annotated[Level, typer.Option(help="What goes to stderr.")] = Level.INFO,
 ) -> None:
     """Serve the REST API on port 1234 and hold auctions over MQTT."""
@@ -87,6 +89,8 @@ def serve(
         public_url=public_url,
         keep=kept,
         policy=rules,
+        user_rate=user_rate,
+        address_rate=address_rate,
     )
     try:
         _check(config)
@@ -98,6 +102,22 @@ def serve(
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         _fail(f"{where}{error.strerror or error}", f"can the hub write to {config.data_dir}?")
+
+
+@app.command("add-user")
+def add_user(
+    name: Annotated[str, typer.Argument(help="Name of the user; it may do everything.")],
+    data_dir: Annotated[Path, typer.Option(help="Where the hub keeps its data.")] = Path("tender-hub"),
+) -> None:
+    """Add an administrator before the first start, and print its API key. Later: `tender user add`."""
+    try:
+        from hub.first_user import add_administrator  # noqa: PLC0415  --help must not pay for the whole hub
+
+        typer.echo(asyncio.run(add_administrator(HubConfig(data_dir=data_dir.absolute()), name)))
+    except TenderError as error:
+        _fail(error.message, error.hint)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror or error}", f"can you write to {data_dir}?")
 
 
 def _check(config: HubConfig) -> None:

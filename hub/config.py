@@ -33,6 +33,10 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ""
     keep: Keeping = Keeping()
     policy: Policy = Policy()
+    user_rate: float = 1000.0
+    """Requests a second of one user; of one address while there are no users."""
+    address_rate: float = 50.0
+    """Requests a second of one address without a good credential."""
 
     @property
     def loopback(self) -> bool:

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import fcntl
 import http.client
 import json
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hub.devstack_children import Child
 from hub.devstack_nodes import NodePlan
 from wire import clock
 from wire.failures import Conflict, InvalidRequest, TenderError, Unavailable
+from wire.only_one import only_one
 from wire.wholefile import write_whole
 
 JOBS = "/api/v1/orchestrator/jobs"
@@ -43,7 +43,7 @@ async def run(settings: Settings, say: Say) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _only_one(settings.data_dir):
+    with only_one(settings.data_dir / "lock", "devstack", "stop it, or give another --data-dir"):
         stack = _Stack(settings, say)
         try:
             await stack.until(stop, stack.start())
@@ -183,16 +183,6 @@ async def _unmount(storage: Path) -> None:
         await (await asyncio.create_subprocess_exec("/bin/umount", str(storage), stdout=quiet, stderr=quiet)).wait()
 
 
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Generator[None]:
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Conflict(f"another devstack runs on {folder}", hint="stop it, or give another --data-dir") from None
-        yield
-
-
 def _port(kept: Path, wanted: int) -> int:
     """The port to use. A free one is kept, so that a restart is found at the same place."""
     if wanted:
@@ -240,7 +230,9 @@ def _call(url: str, method: str, path: str, body: object = None) -> Any:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     try:
-        connection.request(method, path, json.dumps(body) if body is not None else None)
+        key = os.environ.get("TENDER_API_KEY", "")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
         reply = connection.getresponse()
         data = reply.read(16 * 1024 * 1024)
     except (OSError, http.client.HTTPException) as failed:

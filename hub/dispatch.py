@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hub import scheduler
 from hub.auctioneer import Auctioneer
@@ -54,6 +54,7 @@ class Dispatcher:
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.ends: dict[str, asyncio.Future[JobRecord]] = {}
+        self.over: list[Callable[[JobRecord], None]] = []
         self._room_came = 0
         auctioneer.ended = self._tender_ended
         orders.given_up = self._given_up
@@ -241,7 +242,11 @@ class Dispatcher:
         live = self._board.jobs.get(job.id)
         if live is not None:
             live.job = job
-        end = self.ends.pop(job.id, None) if job.state in TERMINAL_JOBS else None
+        if job.state not in TERMINAL_JOBS:
+            return
+        for told in self.over:
+            told(job)
+        end = self.ends.pop(job.id, None)
         if end is not None and not end.done():
             end.set_result(job)
 

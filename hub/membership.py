@@ -1,5 +1,6 @@
 """Who takes part: what enrolment and operators need from store, registry and broker link."""
 
+from hub import audit
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.enrolment import KnownNode
@@ -41,6 +42,7 @@ class Members:
             )
             record = fleet.node(connection, node.id)
             assert record is not None  # noqa: S101  it was inserted above
+            audit.about(f"node {node.id}", name=node.name)
             same = record.public_key == node.public_key
             if same and record.membership is Membership.PENDING and node.membership is Membership.APPROVED:
                 fleet.set_membership(connection, node.id, Membership.APPROVED, "")

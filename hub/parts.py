@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from hub.access.limits import Limits
+from hub.access.signed import SignedAddresses
+from hub.access.users import Users
 from hub.blobs import Blobs
 from hub.board import Board
 from hub.config import HubConfig
@@ -13,6 +16,7 @@ from hub.inbox import Inbox
 from hub.joblogs import JobLogs
 from hub.listeners import Listeners
 from hub.membership import Members
+from hub.metrics import Metrics
 from hub.orders import Orders
 from hub.presign import Presigner
 from hub.quotas import Quotas
@@ -52,4 +56,8 @@ class Hub:
     joblogs: JobLogs
     listeners: Listeners
     upkeep: Upkeep
+    users: Users
+    limits: Limits
+    addresses: SignedAddresses
+    metrics: Metrics
     url: str

@@ -6,7 +6,7 @@ import uuid
 
 import msgspec
 
-from hub import versions
+from hub import audit, versions
 from hub.blobs import Blobs
 from hub.board import Board
 from hub.dispatch import Dispatcher
@@ -83,6 +83,7 @@ class Submissions:
                 return earlier, None, Done()
             version = _commit(connection, new, force=submission.force)
             self._quotas.admit(connection, version.job)
+            audit.about(f"job {version.job.id}", name=version.job.name, namespace=version.job.namespace)
             done = plan.commit(connection) if version.job is new else Done()
             if token:
                 search.keep_idempotent(connection, token, digest, version.job.id, new.created)

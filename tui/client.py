@@ -24,6 +24,7 @@ KINDS: dict[int, type[failures.TenderError]] = {
     404: failures.NotFound,
     409: failures.Conflict,
     413: failures.TooLarge,
+    429: failures.TooManyRequests,
     503: failures.Unavailable,
 }
 

@@ -1,6 +1,6 @@
 """Exit codes of the `tender` command, one for each thing that a script may want to tell apart."""
 
-from wire.failures import InvalidRequest, NotFound, TenderError, TooLarge, Unavailable
+from wire.failures import InvalidRequest, NotFound, TenderError, TooLarge, TooManyRequests, Unavailable
 
 OK = 0
 FAILED = 1
@@ -32,6 +32,7 @@ def exit_code(error: TenderError) -> int:
     table: list[tuple[type[TenderError], int]] = [
         (NotFound, NOT_FOUND),
         (Unavailable, UNREACHABLE),
+        (TooManyRequests, UNREACHABLE),
         (WaitedLongEnough, TIMEOUT),
         (InvalidRequest, USAGE),
         (TooLarge, USAGE),

@@ -8,6 +8,7 @@ TenderError
 ├── Unauthorized       no valid credential (HTTP 401)
 ├── Forbidden          a valid credential without the right (HTTP 403)
 ├── Unavailable        a part is away for now; try again (HTTP 503)
+├── TooManyRequests    the caller's allowance is used up for now; try again (HTTP 429)
 ├── Untrusted          a document without a valid signature, or bound to somebody else
 └── ExecutionFailed    a step of an execution failed; carries its Reason
 
@@ -86,6 +87,17 @@ class Unavailable(TenderError):
 
     code = "Unavailable"
     retryable = True
+
+
+class TooManyRequests(TenderError):
+    """The caller's allowance is used up for now; `wait` is in seconds."""
+
+    code = "TooManyRequests"
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str = "", details: dict[str, str] | None = None, wait: int = 1) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.wait = wait
 
 
 class Untrusted(TenderError):

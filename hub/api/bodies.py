@@ -9,6 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
+from hub.api.gate import caller_of
 from hub.config import HubConfig
 from wire.failures import Forbidden, InvalidRequest, TooLarge
 from wire.strict_json import read_json
@@ -56,6 +57,7 @@ def _own_names(config: HubConfig) -> set[str]:
 
 async def read_body(request: Req, most: int = BODY_MOST) -> bytes:
     """The body, refused as soon as it is over `most` bytes or takes too long."""
+    most = min(most, caller_of(request).body_most or most)
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > most:
         raise TooLarge(f"the body of {declared[:20]} bytes is over the cap of {most}")

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 from litestar import put
 
+from hub import audit
 from hub.api import errors
 from hub.api.bodies import Req, read_body
+from hub.api.gate import caller_of
 from hub.api.jobs import hub_of
 from wire.failures import InvalidRequest, TenderError, TooLarge
 from wire.job_parse import parse_submission
@@ -44,7 +46,10 @@ async def submit_many(request: Req) -> dict[str, Any]:
 async def _one(request: Req, body: bytes) -> dict[str, Any]:
     """The outcome of one submission, in the words of the route of one job."""
     try:
-        done = await hub_of(request).submissions.submit(parse_submission(body))
+        submission = parse_submission(body, hub_of(request).config.policy.job_defaults)
+        caller_of(request).check_namespace(submission.parsed.job.namespace)
+        with audit.anew():
+            done = await hub_of(request).submissions.submit(submission)
     except TenderError as error:
         return {"Error": errors.tender_error(request, error).content}
     return {"JobID": done.job_id, "EvaluationID": done.evaluation_id, "Warnings": done.warnings or None}

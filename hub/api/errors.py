@@ -17,6 +17,7 @@ STATUS: dict[type[failures.TenderError], int] = {
     failures.NotFound: 404,
     failures.Conflict: 409,
     failures.TooLarge: 413,
+    failures.TooManyRequests: 429,
     failures.Unavailable: 503,
     failures.Untrusted: 502,
     failures.ExecutionFailed: 502,
@@ -51,7 +52,15 @@ def tender_error(request: Request[Any, Any, Any], error: failures.TenderError) -
     return Response(
         body(status, error.message, code=code, component=component, hint=error.hint, details=error.details),
         status_code=status,
+        headers=_more(error),
     )
+
+
+def _more(error: failures.TenderError) -> dict[str, str]:
+    """Headers that tell a client what to do: how to sign in, how long to wait."""
+    if isinstance(error, failures.TooManyRequests):
+        return {"Retry-After": str(error.wait)}
+    return {"WWW-Authenticate": 'Basic realm="tender", Bearer'} if isinstance(error, failures.Unauthorized) else {}
 
 
 def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

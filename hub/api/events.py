@@ -13,11 +13,13 @@ from litestar.params import FromQuery, HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
+from hub.access.callers import NOBODY, Caller
 from hub.api import shapes
 from hub.api.bodies import Req, check_page
 from hub.api.connections import client_of
+from hub.api.gate import caller_of
+from hub.api.jobs import find_job
 from hub.parts import Hub
-from hub.store import search
 from hub.store.search import Told
 from wire.failures import InvalidRequest
 from wire.quantities import parse_duration
@@ -38,6 +40,7 @@ class Filter:
     execution: bool | None = None
     topics: frozenset[str] = frozenset()
     namespace: str = ""
+    listener: Caller = NOBODY
 
     def fits(self, told: Told) -> bool:
         event = told.event
@@ -45,6 +48,7 @@ class Filter:
             (self.execution is None or self.execution is bool(event.execution_id))
             and (not self.topics or event.topic.lower() in self.topics)
             and self.namespace in {"", told.namespace}
+            and self.listener.sees(told.namespace)
         )
 
 
@@ -138,12 +142,14 @@ async def events(
         raise InvalidRequest(
             f"no events of type {event_type[:50]!r}", hint="one of: all, job, execution", details={"Field": "type"}
         )
-    space = "" if namespace in ANY_NAMESPACE else namespace
+    space, caller = "" if namespace in ANY_NAMESPACE else namespace, caller_of(request)
+    if space:
+        caller.check_namespace(space)
     job_id = ""
     if job:
-        job_id = await hub.database.read(lambda c: search.find_job(c, job, space or "default"))
+        job_id = (await find_job(request, job, space)).id
     topics = frozenset(word.strip().lower() for word in topic[:1000].split(",") if word.strip())
-    chosen = Filter(job_id, TYPES[event_type.lower()], topics, "" if job else space)
+    chosen = Filter(job_id, TYPES[event_type.lower()], topics, "" if job else space, caller)
     number = _number(last_event_id or after)
     return EventStream(hub, client_of(request), chosen, number, parse_duration(duration) if duration else None)
 

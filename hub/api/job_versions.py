@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from hub.api import shapes
 from hub.api.bodies import Req, read_body
+from hub.api.gate import caller_of
 from hub.api.jobs import find_job, hub_of
 from hub.store import jobs as jobs_store
 from hub.store import rollouts, search
@@ -36,6 +37,7 @@ async def diff(request: Req) -> dict[str, Any]:
     """What submitting this job would change in the one with its name and namespace; nothing is stored."""
     hub = hub_of(request)
     submission = parse_submission(await read_body(request), hub.config.policy.job_defaults)
+    caller_of(request).check_namespace(submission.parsed.job.namespace)
     difference = await hub.submissions.difference(submission)
     return {"Diff": difference, "Warnings": submission.parsed.warnings or None}
 

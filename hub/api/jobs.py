@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from hub.api import selectors, shapes
 from hub.api.bodies import Req, read_body, stop_reason
+from hub.api.gate import caller_of
 from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token
 from hub.parts import Hub
 from hub.store import jobs as jobs_store
@@ -17,7 +18,7 @@ from hub.store import search
 from hub.store.records import JobRecord
 from hub.store.search import Page
 from wire.database import Connection
-from wire.failures import InvalidRequest
+from wire.failures import InvalidRequest, NotFound
 from wire.job import Constraint
 from wire.job_parse import parse_job, parse_submission
 from wire.job_wire import to_wire
@@ -45,6 +46,7 @@ async def submit(request: Req, idempotency_token: FromQuery[str] = "") -> dict[s
     """Submit a job, or a new version of the job with this name. Stored when this answers."""
     hub = hub_of(request)
     submission = parse_submission(await read_body(request), hub.config.policy.job_defaults)
+    caller_of(request).check_namespace(submission.parsed.job.namespace)
     if idempotency_token:
         submission = submission._replace(idempotency_token=idempotency_token[:256])
     done = await hub.submissions.submit(submission)
@@ -82,13 +84,16 @@ async def list_jobs(
         hint = f"one of: {', '.join(JobState)}"
         raise InvalidRequest(f"no job is ever {state[:50]!r}", hint=hint, details={"Field": "state"})
     labels = selectors.parse(request.query_params.getall("labels", []))
-    items, looked_at, more = await _jobs(hub, page, namespace, state, labels)
+    caller = caller_of(request)
+    if namespace not in {"", "*"}:
+        caller.check_namespace(namespace)
+    items, looked_at, more = await _jobs(hub, page, namespace, state, labels, caller.only)
     token = page_token(page, page.offset + looked_at, JOB_ORDERS) if more else ""
     return {"NextToken": token, "Items": [shapes.job(job, hub.config.hub_id) for job in items]}
 
 
 async def _jobs(
-    hub: Hub, page: Page, namespace: str, state: str, labels: list[Constraint]
+    hub: Hub, page: Page, namespace: str, state: str, labels: list[Constraint], only: tuple[str, ...] | None
 ) -> tuple[list[JobRecord], int, bool]:
     """Jobs that fit, how many were looked at, and whether there are more."""
     items: list[JobRecord] = []
@@ -97,7 +102,7 @@ async def _jobs(
         size = max(page.limit, 100) if labels else page.limit
         part = Page(size, page.offset + looked_at, page.order, page.reverse)
         found = await hub.database.read(
-            lambda c, part=part: search.list_jobs(c, part, namespace=namespace, state=state)
+            lambda c, part=part: search.list_jobs(c, part, namespace=namespace, state=state, only=only)
         )
         for place, job in enumerate(found[:size], start=1):
             if selectors.fits(labels, job.spec.labels):
@@ -245,7 +250,10 @@ async def find_job(request: Req, name: str, namespace: str) -> JobRecord:
     def read(connection: Connection) -> JobRecord:
         return jobs_store.job_by_id(connection, search.find_job(connection, name, namespace or "default"))
 
-    return await hub.database.read(read)
+    found = await hub.database.read(read)
+    if not caller_of(request).sees(found.namespace):
+        raise NotFound(f"job not found: {name}")
+    return found
 
 
 def _nanoseconds(text: str) -> int:

@@ -14,6 +14,7 @@ from litestar.params import FromPath
 
 from hub.api.bodies import check_page
 from hub.api.connections import client_of
+from hub.api.gate import caller_of
 from hub.api.paging import is_true
 from hub.joblogs import Line
 from hub.outputs import Note, Wanted
@@ -22,7 +23,7 @@ from hub.store import jobs as jobs_store
 from hub.store import search
 from hub.store.records import JobRecord
 from wire.database import Connection
-from wire.failures import InvalidRequest, TenderError
+from wire.failures import InvalidRequest, NotFound, TenderError
 from wire.loglines import TAIL_DEFAULT, TAIL_LINES
 
 LINE = 4096
@@ -69,7 +70,7 @@ async def _gone(socket: Socket) -> None:
 async def _serve(socket: Socket, hub: Hub, name: str) -> None:
     check_page(socket)
     with hub.listeners.enter(client_of(socket)):
-        job = await _job(hub, name, socket.query_params.get("namespace", "") or "default")
+        job = await _job(socket, hub, name, socket.query_params.get("namespace", "") or "default")
         query = socket.query_params
         wanted = Wanted(is_true(query.get("follow", "")), _tail(query.get("tail", "")))
         everything = is_true(query.get("all", ""))
@@ -89,11 +90,14 @@ async def _send(socket: Socket, hub: Hub, frame: dict[str, Any]) -> None:
         await socket.send_text(msgspec.json.encode(frame).decode() + "\n")
 
 
-async def _job(hub: Hub, name: str, namespace: str) -> JobRecord:
+async def _job(socket: Socket, hub: Hub, name: str, namespace: str) -> JobRecord:
     def read(connection: Connection) -> JobRecord:
         return jobs_store.job_by_id(connection, search.find_job(connection, name, namespace))
 
-    return await hub.database.read(read)
+    found = await hub.database.read(read)
+    if not caller_of(socket).sees(found.namespace):
+        raise NotFound(f"job not found: {name}")
+    return found
 
 
 def _tail(text: str) -> int:

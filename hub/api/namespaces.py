@@ -5,6 +5,7 @@ from typing import Any
 from litestar import get
 
 from hub.api.bodies import Req
+from hub.api.gate import caller_of
 from hub.api.jobs import hub_of
 from hub.policy import Quota
 from hub.store import usage
@@ -15,9 +16,15 @@ NAMESPACES_MOST = 1000
 @get("/api/v1/orchestrator/namespaces", tags=["jobs"])
 async def list_namespaces(request: Req) -> dict[str, Any]:
     """What each namespace uses, with its quota where it has one."""
-    hub = hub_of(request)
+    hub, caller = hub_of(request), caller_of(request)
     used = await hub.quotas.used(hub.database, NAMESPACES_MOST)
-    return {"Items": [{**_used(one), "Quota": _quota(hub.quotas.quota(one.namespace))} for one in used]}
+    return {
+        "Items": [
+            {**_used(one), "Quota": _quota(hub.quotas.quota(one.namespace))}
+            for one in used
+            if caller.sees(one.namespace)
+        ]
+    }
 
 
 def _used(one: usage.Used) -> dict[str, Any]:

@@ -6,11 +6,14 @@ from litestar import get
 from litestar.params import FromPath, FromQuery
 from litestar.response import File
 
+from hub.access.callers import Need
 from hub.api.bodies import Req
+from hub.api.gate import caller_of
 from hub.api.jobs import find_job, hub_of
 from hub.api.paging import LIMIT_MOST
 from hub.store import executions as executions_store
 from hub.store.records import ExecutionRecord, JobRecord
+from wire import clock
 from wire.failures import NotFound
 
 PLACE = "/api/v1/orchestrator/results"
@@ -34,7 +37,8 @@ async def _item(request: Req, job: JobRecord, execution: ExecutionRecord) -> dic
     hub = hub_of(request)
     if result.type == "local":
         base = (hub.config.public_url or str(request.base_url)).rstrip("/")
-        return {"Type": "urlDownload", "Params": {"URL": f"{base}{PLACE}/{execution.id}.tar.gz"}}
+        query = "" if hub.users.is_open else f"?{hub.addresses.query(execution.id, int(clock.unix()))}"
+        return {"Type": "urlDownload", "Params": {"URL": f"{base}{PLACE}/{execution.id}.tar.gz{query}"}}
     url = await hub.presigner.url(execution, result, job.spec)
     if url:
         source = {
@@ -50,10 +54,19 @@ async def result_archive(request: Req, name: FromPath[str]) -> File:
     hub = hub_of(request)
     execution_id = name.removesuffix(".tar.gz")
     record = await hub.database.read(lambda c: executions_store.execution(c, execution_id))
-    if record is None or not name.endswith(".tar.gz"):
+    if record is None or not name.endswith(".tar.gz") or not _may_fetch(request, record):
         raise NotFound(f"result not found: {name}")
     path = await hub.results.archive(record)
     return File(path, filename=f"{execution_id}.tar.gz", media_type="application/gzip")
+
+
+def _may_fetch(request: Req, record: ExecutionRecord) -> bool:
+    """By the address that the list of results gave, or as somebody who may read the job."""
+    caller, query = caller_of(request), request.query_params
+    if caller.may(Need.READ_JOB) and caller.sees(record.namespace):
+        return True
+    given = query.get("expires", ""), query.get("signature", "")
+    return hub_of(request).addresses.opens(record.id, *given, int(clock.unix()))
 
 
 routes = [results, result_archive]

@@ -5,20 +5,25 @@ import secrets
 from litestar import Litestar, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.types import Message, Scope
 
 from hub.api import agent, errors, first_contact, namespaces, results
+from hub.api.audit import audit_log
 from hub.api.bodies import BODY_MOST, WITHIN, Req, check_sender
 from hub.api.bulk import submit_many
 from hub.api.clients import refuse_old_client, tell_version
 from hub.api.events import events
+from hub.api.gate import Gate
 from hub.api.job_versions import router as versions_router
 from hub.api.jobs import router as jobs_router
 from hub.api.logs import logs
+from hub.api.metrics import metrics
 from hub.api.nodes import agent_routes, nodes_router
 from hub.api.openapi import Document, Page
 from hub.api.upkeep import router as upkeep_router
+from hub.api.users import user_routes
 from hub.api.why import router as why_router
 from hub.config import VERSION
 from hub.parts import Hub
@@ -44,9 +49,13 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             *first_contact.routes,
             *results.routes,
             *namespaces.routes,
+            *user_routes,
+            audit_log,
+            metrics,
         ],
         state=State({"hub": hub, "patience": patience}),
         before_request=_first,
+        middleware=[DefineMiddleware(Gate, hub=hub)],
         exception_handlers={
             TenderError: errors.tender_error,
             HTTPException: errors.http_error,

@@ -219,4 +219,30 @@ CREATE TABLE idempotency (
     job_id TEXT NOT NULL,
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Passwords as argon2id writes them, keys as SHA-256: neither can be read back.
+CREATE TABLE users (
+    name TEXT PRIMARY KEY,
+    capabilities BLOB NOT NULL,
+    namespaces BLOB NOT NULL,
+    password TEXT NOT NULL DEFAULT '',
+    rate REAL NOT NULL DEFAULT 0,
+    body_most INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_keys (
+    id TEXT PRIMARY KEY,
+    user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    hash TEXT NOT NULL,
+    label TEXT NOT NULL,
+    capabilities BLOB,
+    namespaces BLOB,
+    expires INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX api_keys_by_user ON api_keys (user);
+
+-- `entry` holds the exact bytes of which `hash` is the SHA-256; each names the hash of the one before.
+CREATE TABLE audit (seq INTEGER PRIMARY KEY, entry BLOB NOT NULL, hash TEXT NOT NULL) STRICT;
 """  # noqa: S608  words of our own

@@ -48,8 +48,10 @@ def find_job(connection: Connection, name: str, namespace: str = "default") -> s
     raise NotFound(f"job not found: {name}")
 
 
-def list_jobs(connection: Connection, page: Page, *, namespace: str = "", state: str = "") -> list[JobRecord]:
-    """One page of jobs; one more than `limit` is returned when there is a next page.
+def list_jobs(
+    connection: Connection, page: Page, *, namespace: str = "", state: str = "", only: tuple[str, ...] | None = None
+) -> list[JobRecord]:
+    """One page of jobs, of the namespaces `only` if given; one more than `limit` when there is a next page.
 
     The ids are found by an index alone, so that a page far behind reads none of the jobs before it.
     """
@@ -61,6 +63,9 @@ def list_jobs(connection: Connection, page: Page, *, namespace: str = "", state:
         # With a state, its index has the order: a `+` keeps SQLite from taking the one of namespaces.
         wheres.append("+namespace = ?" if state else "namespace = ?")
         values.append(namespace)
+    elif only is not None:
+        wheres.append(f"+namespace IN ({', '.join('?' * len(only))})")
+        values.extend(only)
     direction = "DESC" if page.reverse else "ASC"
     order = {"created": f"created {direction}, id {direction}", "id": f"id {direction}"}[page.order]
     ids = f"SELECT id FROM jobs WHERE {' AND '.join(wheres)} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608  fixed parts

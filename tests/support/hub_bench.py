@@ -13,6 +13,7 @@ import msgspec
 
 from hub.api.routes import make_api
 from hub.app import build
+from hub.audit import AuditedDatabase
 from hub.config import HubConfig
 from hub.enrolment import KnownNode
 from hub.parts import Hub
@@ -20,7 +21,6 @@ from hub.pki import Pki
 from hub.store import schema
 from wire import manifest as manifests
 from wire import messages as m
-from wire.database import Database
 from wire.failures import Reason
 from wire.link import Link, Outgoing, Packet
 from wire.migration import migrate
@@ -171,7 +171,7 @@ class HubBench:
         self._others = asyncio.all_tasks()
         folder = self.config.data_dir
         migrate(folder / "hub.db", schema.SCHEMA, schema.VERSION, shrinks=True)
-        database = Database(folder / "hub.db")
+        database = AuditedDatabase(folder / "hub.db")
         database.open()
         pki = Pki(folder / "pki")
         self.hub = await build(self.config, database, pki, Topics(), ["127.0.0.1:1"], "http://127.0.0.1:1234")

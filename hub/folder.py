@@ -1,0 +1,40 @@
+"""The hub's data folder, opened by one program at a time: `tender hub serve`, or one that prepares it."""
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+
+from hub.audit import AuditedDatabase
+from hub.store import schema
+from wire.database import Database
+from wire.failures import Conflict
+from wire.migration import migrate
+from wire.only_one import only_one
+
+FILE = "hub.db"
+LOCK = "lock"
+
+
+@contextlib.contextmanager
+def open_folder(folder: Path, hint: str) -> Generator[Database]:
+    """The database of a folder, which is made if it is not there. `hint`: what to do when a hub runs on it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with only_one(folder / LOCK, "hub", hint):
+        database = _open_database(folder / FILE)
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+def _open_database(path: Path) -> Database:
+    database = AuditedDatabase(path)
+    try:
+        migrate(path, schema.SCHEMA, schema.VERSION, shrinks=True)
+        database.open()
+    except OSError:
+        raise
+    except Exception as error:
+        hint = "restore it from your backup; a hub with an empty database knows neither nodes nor jobs"
+        raise Conflict(f"the database {path} cannot be used: {error}", hint=hint) from error
+    return database
