@@ -4,13 +4,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from hub.auction import Outcome, withdrawn
+from hub.auction import Outcome, summary, withdrawn
 from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
+from hub.store import rows
 from hub.store import tenders as tenders_store
-from hub.store.records import EventRecord, ExecutionRecord, JobRecord
+from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire.database import Connection
 from wire.states import JobState
+
+TOLD = 10
+"""Nodes whose reasons one event of the history names; `why` has them all."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,46 @@ def end_tender(
 ) -> Ended | None:
     """Close a tender, with its award if there is one that the job still wants. None when it was closed already."""
     if made is None or requested is None:
-        return Ended(outcome) if tenders_store.close_tender(connection, outcome.record) else None
+        return Ended(outcome) if _close(connection, outcome.record) else None
     if not executions_store.may_start(connection, made):
         outcome = withdrawn(outcome, "the job was stopped or changed")
-        return Ended(outcome) if tenders_store.close_tender(connection, outcome.record) else None
+        return Ended(outcome) if _close(connection, outcome.record) else None
     record = msgspec.structs.replace(outcome.record, execution_id=made.id)
-    if not tenders_store.close_tender(connection, record):
+    if not _close(connection, record):
         return None
     executions_store.insert_execution(connection, made, requested)
     # What lives makes a job run: said here, that needs no commit of its own.
     moved = jobs_store.move_job(connection, made.job_id, JobState.RUNNING, "", expect=made.job_version)
     job = jobs_store.job_by_id(connection, made.job_id) if moved else None
     return Ended(Outcome(outcome.winner, record), made, job)
+
+
+def _close(connection: Connection, record: TenderRecord) -> bool:
+    """Close the tender; False when it was closed already. An auction that was more than a plain win is told of."""
+    if not tenders_store.close_tender(connection, record):
+        return False
+    if any(bid.outcome not in {"won", "lost"} for bid in record.bids):
+        rows.add_event(connection, _answers(record))
+    return True
+
+
+def _answers(record: TenderRecord) -> EventRecord:
+    """Who declined and why, in one event: counts for people, the first reasons with their codes and hints."""
+    declined = [bid for bid in record.bids if bid.outcome == "declined" and bid.reasons]
+    details = {"TenderID": record.id, "Slot": str(record.slot), "Attempt": str(record.attempt)}
+    for bid in declined[:TOLD]:
+        reason = bid.reasons[0]
+        details[f"Declined {bid.node_name or bid.node_id}"] = f"{reason.code}: {reason.message}"
+    if declined and record.execution_id is None:
+        first = declined[0].reasons[0]
+        retryable = any(reason.retryable for bid in declined for reason in bid.reasons)
+        details |= {"ErrorCode": first.code, "Retryable": str(retryable).lower()}
+        details |= {"Hint": first.hint} if first.hint else {}
+    return EventRecord(
+        job_id=record.job_id,
+        job_version=record.job_version,
+        topic="Tender",
+        message=f"Auction of slot {record.slot}: {summary(record.bids)}",
+        time=record.closed or record.opened,
+        details=details,
+    )

@@ -1,0 +1,51 @@
+"""What the history tells of auctions: nothing of a plain win, else who declined, with code and hint."""
+
+import asyncio
+
+import pytest
+
+from tests.support.hub_bench import hub_bench
+from tests.support.hub_process import wasm_job
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    async with hub_bench(tmp_path / "hub") as running:
+        yield running
+
+
+async def test_the_history_tells_who_declined_and_why_with_code_and_hint(bench):
+    north, east = await bench.node("north"), await bench.node("east")
+    east.on_invite = lambda invitation: east.decline(invitation, "hook-said-no", "12 % left")
+    job_id = await bench.submit(wasm_job())
+    await bench.finished(job_id)
+    (event,) = await told(bench, job_id, "Tender")
+    assert event["Message"] == "Auction of slot 0: 1 won, 1 hook-said-no"
+    assert event["Details"]["Declined east"] == "hook-said-no: 12 % left"
+    assert "ErrorCode" not in event["Details"]
+    north.on_invite = lambda invitation: north.decline(invitation, "memory", "needs 4 GB")
+    job_id = await bench.submit(wasm_job())
+    found: list[dict[str, object]] = []
+    async with asyncio.timeout(20):
+        while not found:
+            found = await told(bench, job_id, "Tender")
+    event = found[0]
+    assert "won" not in event["Message"]
+    assert (event["Details"]["ErrorCode"], event["Details"]["Retryable"]) in {
+        ("memory", "true"),
+        ("hook-said-no", "true"),
+    }
+
+
+async def test_an_auction_that_everybody_bid_in_adds_nothing_to_the_history(bench):
+    await bench.node("north")
+    await bench.node("east")
+    job_id = await bench.submit(wasm_job())
+    await bench.finished(job_id)
+    assert await told(bench, job_id, "Tender") == []
+
+
+async def told(bench, job_id, topic):
+    """The events of a job on one topic."""
+    items = (await bench.get(f"jobs/{job_id}/history"))["Items"]
+    return [item["Event"] for item in items if item["Event"]["Topic"] == topic]
