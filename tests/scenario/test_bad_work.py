@@ -69,12 +69,12 @@ def container(script: str) -> dict[str, Any]:
 
 
 async def ended(fleet: Fleet, job_id: str) -> dict[str, Any]:
-    """The only execution of a job that failed; nothing of it is left on the node."""
+    """The only execution of a job that failed; of it is left on the node what it printed beyond its status, at most."""
     job = await fleet.hub.finished(job_id)
     assert job["State"]["StateType"] == "Failed", job["State"]
     (execution,) = await executions(fleet.hub, job_id)
     folder = fleet.nodes["north"].folder / "data" / "executions" / execution["ID"]
-    await until(lambda: not folder.exists())
+    await until(lambda: not folder.exists() or [entry.name for entry in folder.iterdir()] == ["results"])
     return execution
 
 
