@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from agent.blobs import Blobs
+from agent.config import KeepSettings
 from agent.inputs.cache import ContentCache
 from agent.plugins import Plugins
 from agent.store.ledger import Executions
 from wire.params import plugin_kind
-
-MOST_INPUTS = 4 * 1024**3
-MOST_BLOBS = 1024**3
-"""Bytes on disk; where the disk is nearly full nothing is kept that is not in use."""
+from wire.quantities import parse_size
 
 
 @runtime_checkable
@@ -25,19 +23,27 @@ class Keeps(Protocol):
 
 
 class Caches:
-    """`short` says whether the disk is nearly full."""
+    """`short` says whether the disk is nearly full: then nothing is kept that is not in use."""
 
     def __init__(
-        self, *, executions: Executions, plugins: Plugins, inputs: ContentCache, blobs: Blobs, short: Callable[[], bool]
+        self,
+        *,
+        executions: Executions,
+        plugins: Plugins,
+        inputs: ContentCache,
+        blobs: Blobs,
+        short: Callable[[], bool],
+        keep: KeepSettings,
     ) -> None:
+        self._most_inputs, self._most_blobs = parse_size(keep.inputs_size), parse_size(keep.blobs_size)
         self._executions, self._plugins = executions, plugins
         self._inputs, self._blobs, self._short = inputs, blobs, short
 
     async def trim(self) -> None:
         """Remove what has not been used for the longest time, down to the bounds."""
         in_use, short = self._in_use(), self._short()
-        await self._inputs.trim(0 if short else MOST_INPUTS, in_use)
-        await self._blobs.trim(0 if short else MOST_BLOBS, in_use)
+        await self._inputs.trim(0 if short else self._most_inputs, in_use)
+        await self._blobs.trim(0 if short else self._most_blobs, in_use)
 
     def _in_use(self) -> set[Path]:
         """Told by the orders of what lives, so that it is known after a restart too."""

@@ -106,6 +106,20 @@ class NetworkSettings(Struct, frozen=True):
     allow_hosts: list[str] = []
 
 
+class KeepSettings(Struct, frozen=True):
+    """How long and how much is kept of what is over and of what was brought. What is in use stays.
+
+    `results_for` is for `local` results of jobs that do not say how long, `logs_for` for output without a result.
+    """
+
+    results_for: Seconds = 7 * 86_400.0
+    logs_for: Seconds = 86_400.0
+    results: int = 2_000
+    results_size: str = "10GiB"
+    inputs_size: str = "4GiB"
+    blobs_size: str = "1GiB"
+
+
 class LinkSettings(Struct, frozen=True):
     """How chatty the link is. None takes the profile's number."""
 
@@ -142,6 +156,7 @@ class AgentConfig(Struct, frozen=True):
     env: EnvSettings = EnvSettings()
     network: NetworkSettings = NetworkSettings()
     link: LinkSettings = LinkSettings()
+    keep: KeepSettings = KeepSettings()
 
 
 def load(path: Path | None, options: Mapping[str, object] | None = None) -> AgentConfig:

@@ -14,10 +14,11 @@ from wire.failures import InvalidRequest
 from wire.labels import label_fault
 from wire.params import ENGINES, PUBLISHERS, SOURCES, engine_kind, plugin_kind
 from wire.problems import Problems
+from wire.quantities import parse_size
 from wire.strict_read import nearest
 
 if TYPE_CHECKING:
-    from agent.config import AgentConfig, HookSettings
+    from agent.config import AgentConfig, HookSettings, KeepSettings
 
 LOCALITIES = ("anywhere", "local")
 ON_ERROR = ("decline", "accept")
@@ -37,6 +38,7 @@ def check(config: "AgentConfig", problems: Problems) -> None:
     _check_numbers(config, problems)
     _check_limits(config, problems)
     _check_labels(config.labels, problems)
+    _check_keep(config.keep, problems)
     _check_hooks(config.bidding.hooks, problems)
     if not config.data_dir.startswith("/"):
         problems.add("data_dir", config.data_dir, "data_dir must be an absolute path", "write it from / on")
@@ -107,6 +109,16 @@ def _check_limits(config: "AgentConfig", problems: Problems) -> None:
                 limit(kind, text, 1.0)
             except InvalidRequest as bad:
                 problems.add(f"limits.{scope}_{kind}", text, f"limits.{scope}_{kind}: {bad.message}", bad.hint)
+
+
+def _check_keep(keep: "KeepSettings", problems: Problems) -> None:
+    for field in ("results_size", "inputs_size", "blobs_size"):
+        try:
+            parse_size(getattr(keep, field), f"keep.{field}")
+        except InvalidRequest as bad:
+            problems.add(f"keep.{field}", getattr(keep, field), bad.message, bad.hint)
+    if not 0 <= keep.results <= 100_000:
+        problems.add("keep.results", keep.results, f"keep.results must be from 0 to 100000, not {keep.results}")
 
 
 def _check_labels(labels: dict[str, str], problems: Problems) -> None:

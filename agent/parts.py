@@ -36,7 +36,7 @@ from agent.runner import Runner
 from agent.store.store import Store
 from agent.sync import Sync
 from agent.tendering import Tendering
-from agent.tidying import Tidying
+from agent.tidying import Bounds, Tidying
 from agent.voice import Voice
 from agent.wishes import Wishes
 from wire.link import Link
@@ -78,13 +78,14 @@ class Parts:
         bidding = self.config.bidding
         self.ledger = Ledger(capacity, max_executions=bidding.max_executions)
         self.bidder = Bidder(Rules.of(self.config), self.ledger, Hooks(bidding.hooks, node_id=identity.node_id))
-        self.tidying = Tidying(self.root, store.results)
+        self.tidying = Tidying(self.root, store.results, Bounds.of(self.config.keep))
         self.caches = Caches(
             executions=store.executions,
             plugins=plugins,
             inputs=self.offers.cache,
             blobs=self.blobs,
             short=lambda: self.health.verdicts.get("disk") == "fail",
+            keep=self.config.keep,
         )
         self.ports = Ports()
         self.allotting = Allotting(

@@ -4,32 +4,47 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from agent.config import KeepSettings
 from agent.store.records import Execution, KeptResult
 from agent.store.store import Results
 from agent.work import RESULTS
 from wire import clock
 from wire.params import plugin_kind
+from wire.quantities import parse_size
 
 log = logging.getLogger(__name__)
 KEPT_ON_NODE = "local"
-KEEP_FOR = 7 * 86_400.0
-"""Seconds that a `local` result stays after its receipt, unless the job says `KeepLocalFor`."""
-LOGS_FOR = 86_400.0
-"""Seconds that the output of an execution stays without a publisher, if it is more than travelled in its status."""
 STREAMS = ("stdout", "stderr")
 ONLY_LOG = "log"
 """Stands in the place of the manifest when only what was printed is kept."""
-MOST_RESULTS = 2_000
-MOST_BYTES = 10 * 1024**3
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much is kept. `seconds`: how long a `local` result stays after its receipt, unless the job says so.
+
+    `log_seconds`: how long output stays without a publisher, if it is more than travelled in its status.
+    """
+
+    seconds: float = 7 * 86_400.0
+    log_seconds: float = 86_400.0
+    results: int = 2_000
+    size: int = 10 * 1024**3
+
+    @classmethod
+    def of(cls, keep: KeepSettings) -> "Bounds":
+        """As the owner says."""
+        return cls(keep.results_for, keep.logs_for, keep.results, parse_size(keep.results_size))
 
 
 class Tidying:
     """Works on the folder that holds one folder per execution."""
 
-    def __init__(self, root: Path, results: Results) -> None:
-        self._root, self._results = root, results
+    def __init__(self, root: Path, results: Results, bounds: Bounds | None = None) -> None:
+        self._root, self._results, self._bounds = root, results, bounds or Bounds()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, execution: Execution) -> KeptResult | None:
@@ -39,7 +54,7 @@ class Tidying:
         stays = told is not None and told > 0
         if result is None or not (stays or plugin_kind(result.type) == KEPT_ON_NODE):
             return self._keep_log(execution)
-        until = clock.unix_ns() + int((KEEP_FOR if told is None else told) * 1e9)
+        until = clock.unix_ns() + int((self._bounds.seconds if told is None else told) * 1e9)
         return KeptResult(execution.id, result.manifest, result.size, until)
 
     def _keep_log(self, execution: Execution) -> KeptResult | None:
@@ -47,7 +62,7 @@ class Tidying:
             return None
         files = [self._root / execution.id / RESULTS / name for name in STREAMS]
         size = sum(file.stat().st_size for file in files if file.is_file())
-        return KeptResult(execution.id, ONLY_LOG, size, clock.unix_ns() + int(LOGS_FOR * 1e9))
+        return KeptResult(execution.id, ONLY_LOG, size, clock.unix_ns() + int(self._bounds.log_seconds * 1e9))
 
     def free(self, gone: Collection[Execution]) -> None:
         """Remove the folders of forgotten executions beside, down to what is kept."""
@@ -69,7 +84,7 @@ class Tidying:
 
     async def prune(self) -> None:
         """Drop kept results that are past their time or over the bounds, those that would go first anyway."""
-        for result in surplus(await self._results.all(), clock.unix_ns()):
+        for result in surplus(await self._results.all(), clock.unix_ns(), self._bounds):
             await self._results.drop(result.execution_id)
             await asyncio.to_thread(shutil.rmtree, self._root / result.execution_id, ignore_errors=True)
 
@@ -77,11 +92,11 @@ class Tidying:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def surplus(kept: list[KeptResult], now: int) -> Iterable[KeptResult]:
+def surplus(kept: list[KeptResult], now: int, bounds: Bounds) -> Iterable[KeptResult]:
     """What has to go, given what is kept in the order in which it would go. Pure."""
     size, count = sum(result.size for result in kept), len(kept)
     for result in kept:
-        if result.until > now and size <= MOST_BYTES and count <= MOST_RESULTS:
+        if result.until > now and size <= bounds.size and count <= bounds.results:
             return
         size, count = size - result.size, count - 1
         yield result

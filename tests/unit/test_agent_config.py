@@ -189,3 +189,9 @@ def test_a_broken_missing_or_huge_file_is_refused_with_its_name(file, tmp_path):
 
 def test_a_join_token_is_never_printed():
     assert "s3cret" not in repr(read({"hub": {"join_token": "s3cret"}}))
+
+
+@pytest.mark.parametrize("keep", [{"results_size": "much"}, {"results": -1}, {"blobs_size": "-1"}, {"for": "1h"}])
+def test_what_cannot_be_kept_so_is_refused(keep):
+    with pytest.raises(InvalidRequest):
+        read({"keep": keep})

@@ -5,13 +5,14 @@ import socket
 import msgspec
 import pytest
 
+from agent.config import read
 from agent.executors.base import ExitReport, Handle, Port
 from agent.networks import network_of
 from agent.ports import Ports
 from agent.recovery import CarryOn, CleanUp, End, EndOrphan
 from agent.recovery import plan as recovery_plan
 from agent.store.records import Execution, KeptResult
-from agent.tidying import MOST_BYTES, surplus
+from agent.tidying import Bounds, surplus
 from agent.variables import filled_in
 from agent.verdict import cut_off_by_reboot, verdict
 from agent.wishes import Ask, Forget, Stop, TurnAway
@@ -137,9 +138,9 @@ def test_only_work_that_vanished_over_another_boot_was_cut_off_by_a_reboot():
 
 
 def test_kept_results_go_when_their_time_is_over_or_room_is_short():
-    kept = [KeptResult("e-1", "m", 10, 5), KeptResult("e-2", "m", MOST_BYTES, 50), KeptResult("e-3", "m", 10, 60)]
-    assert [one.execution_id for one in surplus(kept, 10)] == ["e-1", "e-2"]
-    assert list(surplus(kept[2:], 10)) == []
+    kept = [KeptResult("e-1", "m", 10, 5), KeptResult("e-2", "m", Bounds().size, 50), KeptResult("e-3", "m", 10, 60)]
+    assert [one.execution_id for one in surplus(kept, 10, Bounds())] == ["e-1", "e-2"]
+    assert list(surplus(kept[2:], 10, Bounds())) == []
 
 
 # --- work -------------------------------------------------------------------------------------------
@@ -202,3 +203,10 @@ def test_ports_are_given_once_and_taken_back():
     assert ports.used == {port.host for port in first}
     ports.take_back("e-1")
     assert not ports.used
+
+
+def test_the_owner_says_how_long_and_how_much_is_kept():
+    bounds = Bounds.of(read({"keep": {"results": 1, "results_for": "1h", "results_size": "1kB"}}).keep)
+    kept = [KeptResult(f"e-{number}", "m", 600, until=100) for number in range(1, 4)]
+    assert (bounds.seconds, bounds.size) == (3600, 1000)
+    assert [one.execution_id for one in surplus(kept, 10, bounds)] == ["e-1", "e-2"]
