@@ -11,7 +11,7 @@ from hub.api.clients import version as level
 from hub.config import HubConfig
 from hub.parts import Hub
 from wire import clock
-from wire.job import JOB_TYPES
+from wire.job import JOB_TYPES, JobDefaults
 from wire.job_parse import DEFAULT_CPU, DEFAULT_MEMORY
 
 
@@ -37,14 +37,13 @@ async def node(request: Req) -> dict[str, Any]:
 async def config(request: Req) -> dict[str, Any]:
     """The settings that Bacalhau has too, under its names. Nothing secret is among them."""
     mine = _hub(request).config
-    task = {"Resources": {"CPU": DEFAULT_CPU, "Memory": DEFAULT_MEMORY}}
     return {
         "config": {
             "API": {"Host": mine.api_host, "Port": mine.api_port, "TLS": {"UseTLS": not mine.loopback}, "Auth": {}},
             "DataDir": str(mine.data_dir),
             "Orchestrator": {"Enabled": True, "NodeManager": {"ManualApproval": not mine.auto_approve}},
             "Compute": {"Enabled": False},
-            "JobDefaults": {kind.capitalize(): {"Task": task} for kind in JOB_TYPES},
+            "JobDefaults": {kind.capitalize(): _defaults(mine, kind) for kind in JOB_TYPES},
             "DisableAnalytics": True,
         }
     }
@@ -79,6 +78,14 @@ async def to_alive() -> Redirect:
 def _hub(request: Req) -> Hub:
     hub: Hub = request.app.state.hub
     return hub
+
+
+def _defaults(mine: HubConfig, kind: str) -> dict[str, Any]:
+    """What a job of one type gets where it says nothing. Parameters of its publisher stay untold."""
+    given = mine.policy.job_defaults.get(kind, JobDefaults())
+    resources = {"CPU": given.resources.cpu or DEFAULT_CPU, "Memory": given.resources.memory or DEFAULT_MEMORY}
+    publisher = {"Publisher": {"Type": given.publisher.type}} if given.publisher.type else {}
+    return {"Priority": given.priority, "Task": {"Resources": resources, **publisher}}
 
 
 def _node(mine: HubConfig) -> dict[str, Any]:
