@@ -9,6 +9,8 @@ from pathlib import Path
 
 from agent import blobs, logs
 from agent.publishers.local import open_blob
+from agent.replay import VERBS as REPLAYED
+from agent.replay import Replay
 from agent.runner import Runner
 from agent.store.store import Numbers
 from agent.voice import Voice
@@ -47,10 +49,12 @@ class Commands:
         numbers: Numbers,
         runner: Runner,
         voice: Voice,
+        replay: Replay,
         counters: Counter[str],
         streams: logs.LogStreams,
     ) -> None:
         self._streams = streams
+        self._replay = replay
         self._root, self._cache, self._numbers = root, cache, numbers
         self._runner, self._voice, self._counters = runner, voice, counters
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,6 +72,9 @@ class Commands:
             return
         if verb == logs.VERB:
             self._streams.take(command)
+            return
+        if verb in REPLAYED:
+            self._beside(self._replay.answer(verb, command))
             return
         if verb not in SEQUENCES:
             self._counters["unknown-verb"] += 1

@@ -31,6 +31,7 @@ from agent.ports import Ports
 from agent.preparing import Preparation
 from agent.presence import VERSION, Presence
 from agent.recovery import Recovery
+from agent.replay import Replay
 from agent.results import Publishing
 from agent.runner import Runner
 from agent.store.store import Store
@@ -137,12 +138,14 @@ class Parts:
             keep=self.tidying.keep,
             counters=self.counters,
         )
+        self.replay = Replay(table=store.outbox, voice=voice, counters=self.counters)
         self.commands = Commands(
             root=self.root,
             cache=self.blobs,
             numbers=store.numbers,
             runner=self.runner,
             voice=voice,
+            replay=self.replay,
             counters=self.counters,
             streams=LogStreams(self.root, store.executions.known, voice, self.counters),
         )
@@ -220,6 +223,7 @@ class Parts:
         self.sync.came_up = self.fencing.up
         self.commands.drained = self.sync.facts_changed
         self.commands.resync = self.sync.resync
+        self.replay.again = self.sync.outbox.reconnected
 
     def node_facts(self) -> NodeFacts:
         """The node as it stands, for a decision."""

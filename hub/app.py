@@ -39,6 +39,7 @@ from hub.pki import Pki
 from hub.presign import Presigner
 from hub.quotas import Quotas
 from hub.registry import Registry
+from hub.restoration import Restoration
 from hub.results import Results
 from hub.retention import Retention
 from hub.server import ApiServer
@@ -55,6 +56,7 @@ from wire.database import Connection, Database
 from wire.failures import InvalidRequest
 from wire.link import Link, Options, mutual_tls
 from wire.quantities import resources
+from wire.signing import Keyring
 from wire.states import TERMINAL_EXECUTIONS
 from wire.supervisor import Supervisor, Writes
 from wire.topics import Topics
@@ -205,6 +207,18 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     metrics.registry.register(Live(registry, board, database))
     auctioneer.settled.append(metrics.tender_ended)
     dispatcher.over.append(metrics.job_over)
+    restoration = Restoration(
+        database=database,
+        registry=registry,
+        board=board,
+        blobs=blobs,
+        courier=courier,
+        dispatcher=dispatcher,
+        topics=topics,
+        own=Keyring([signer.public]),
+    )
+    await restoration.load()
+    _connect_restoration(restoration, dispatcher, orders, tracker, inbox)
     return Hub(
         config=config,
         database=database,
@@ -236,6 +250,15 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         metrics=metrics,
         url=url,
     )
+
+
+def _connect_restoration(
+    restoration: Restoration, dispatcher: Dispatcher, orders: Orders, tracker: Tracker, inbox: Inbox
+) -> None:
+    dispatcher.held = orders.held = restoration.holds
+    tracker.may_return, tracker.ask, tracker.committed = restoration.may_return, restoration.ask, restoration.committed
+    inbox.node_is_here = restoration.greet
+    inbox.told_lanes, inbox.told_order = restoration.told_lanes, restoration.take_order
 
 
 async def _restore(database: Database, registry: Registry, board: Board) -> None:

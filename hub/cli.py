@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from hub import upkeep_cli
 from hub.config import HubConfig
 from hub.keeping import read_keeping
 from hub.policy import Policy
@@ -28,6 +29,10 @@ class Level(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+app.command()(upkeep_cli.backup)
+app.command()(upkeep_cli.restore)
 
 
 @app.callback()

@@ -56,6 +56,7 @@ class Dispatcher:
         self.ends: dict[str, asyncio.Future[JobRecord]] = {}
         self.over: list[Callable[[JobRecord], None]] = []
         self._room_came = 0
+        self.held: Callable[[str], bool] = lambda _job_id: False
         auctioneer.ended = self._tender_ended
         orders.given_up = self._given_up
 
@@ -146,6 +147,7 @@ class Dispatcher:
             self._forget(job_id)
 
     def _plan(self, live: LiveJob) -> Plan:
+        held = self.held(live.job.id)
         facts = scheduler.Facts(
             job=live.job,
             executions=list(live.executions.values()),
@@ -156,10 +158,12 @@ class Dispatcher:
             ranked=self._rank(live),
             now=clock.unix_ns(),
             backlog=self._board.waiting > len(self._registry.nodes),
-            settling=not self._courier.connected or clock.monotonic() < self._courier.up_at + self._orders.settle,
+            settling=held
+            or not self._courier.connected
+            or clock.monotonic() < self._courier.up_at + self._orders.settle,
         )
         steps = scheduler.plan(facts)
-        if not self._courier.connected:
+        if held or not self._courier.connected:
             # Nobody would hear an invitation, and its window would pass: all jobs are planned when the link is up.
             steps = [step for step in steps if not isinstance(step, scheduler.OpenTender)]
         ranked = {entry.node_id: entry for entry in facts.ranked}

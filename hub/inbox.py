@@ -83,6 +83,9 @@ class Inbox:
         self.said: Callable[[Node], None] = lambda _node: None
         self._since = int(clock.unix())
         self.replaced: asyncio.Event = asyncio.Event()
+        self.node_is_here: Callable[[str], None] = lambda _node_id: None
+        self.told_lanes: Callable[[str, Response], Awaitable[None]] | None = None
+        self.told_order: Callable[[str, Response], Awaitable[None]] | None = None
         courier.wanted = self.wanted
 
     # --- the link's handler -------------------------------------------------------------------------
@@ -101,6 +104,7 @@ class Inbox:
         await self._courier.link.publish(presence)
         for node_id in list(self._registry.nodes):
             self._courier.want_changed(node_id)
+            self.node_is_here(node_id)
         self._courier.up_at = clock.monotonic()
         self._orders.link_up()
         self._logs.resume()
@@ -189,6 +193,7 @@ class Inbox:
         if isinstance(document, NodeStatus) and document.state is NodeState.ONLINE:
             self._courier.want_changed(node_id)
             self._logs.resume(node_id)
+            self.node_is_here(node_id)
 
     async def wanted(self, node_id: str) -> tuple[int, list[WantItem]]:
         """The whole desired set of a node and its version, as committed.
@@ -208,6 +213,10 @@ class Inbox:
         match address.item:
             case "spec":
                 await self._resend(address.owner, message.args.get("execution_id", ""))
+            case "lanes" if self.told_lanes is not None:
+                await self.told_lanes(address.owner, message)
+            case "orders" if self.told_order is not None:
+                await self.told_order(address.owner, message)
             case "blob" if "sha256" in message.args and not message.id:
                 self._send_blob(address.owner, message)
             case "blob":

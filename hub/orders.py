@@ -42,6 +42,7 @@ class Orders:
         self.accept_within, self.settle = ACCEPT_WITHIN, SETTLE
         self._watching = False
         self.labels_of: Callable[[str], dict[str, str]] = lambda _node_id: {}
+        self.held: Callable[[str], bool] = lambda _job_id: False
         self.given_up: Callable[[ExecutionRecord, Reason], None] = lambda _record, _reason: None
 
     def send(self, job: JobRecord, execution: ExecutionRecord) -> None:
@@ -86,7 +87,7 @@ class Orders:
         record = live.executions.get(execution_id) if live else None
         if record is None or record.state is not ExecutionState.AWARDED:
             return
-        if not self._courier.connected or self._courier.up_at > since:
+        if self.held(job_id) or not self._courier.connected or self._courier.up_at > since:
             # Its word may have been lost with the link: it is given the time to say it again.
             self.watch(record, self.settle)
         else:

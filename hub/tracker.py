@@ -1,6 +1,7 @@
 """What nodes report of their executions: committed in number order, once, then acknowledged with receipts."""
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import msgspec
@@ -33,6 +34,15 @@ TOPICS = {
     ExecutionState.COMPLETED: ("Execution", "Completed successfully"),
 }
 _status = msgspec.json.Decoder(ExecutionStatus)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """As much of a report as says whose it is."""
+
+    id: str = ""
+
+
+_named = msgspec.json.Decoder(_Named)
 _event = msgspec.json.Decoder(NodeEvent)
 
 
@@ -46,6 +56,8 @@ class Applied:
     completed: list[JobRecord] = field(default_factory=list)
     receipts: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    """Executions that the hub may have ordered before it was restored; the batch waits at the first."""
 
 
 class Tracker:
@@ -54,17 +66,23 @@ class Tracker:
     def __init__(self, *, database: Database, board: Board, dispatcher: Dispatcher, courier: Courier) -> None:
         self._db, self._board, self._dispatcher, self._courier = database, board, dispatcher, courier
         self.late = 0
+        self.may_return: Callable[[str], bool] = lambda _execution_id: False
+        self.ask: Callable[[str, Collection[str]], None] = lambda _node_id, _ids: None
+        self.committed: Callable[[str, str, int], None] = lambda _node_id, _lane, _number: None
 
     async def take(self, node_id: str, batch: StatusBatch | EventBatch) -> None:
         """Commit a batch, then acknowledge it. Rows seen before change nothing; a gap ends the batch."""
         lane = "status" if isinstance(batch, StatusBatch) else "event"
-        applied = await self._db.write(lambda connection: apply(connection, node_id, lane, batch.rows))
+        applied = await self._db.write(lambda connection: apply(connection, node_id, lane, batch.rows, self.may_return))
         for job in applied.completed:
             self._dispatcher.job_moved(job)
         for record in applied.changed:
             self.late += record.late
             self._dispatcher.changed(record)
         self._acknowledge(node_id, applied)
+        if applied.unknown:
+            self.ask(node_id, applied.unknown)
+        self.committed(node_id, lane, applied.number)
 
     def _acknowledge(self, node_id: str, applied: Applied) -> None:
         receipts = applied.receipts
@@ -81,8 +99,17 @@ class Tracker:
                 return
 
 
-def apply(connection: Connection, node_id: str, lane: str, batch: list[Row]) -> Applied:
-    """Apply rows in their order inside one transaction, up to the first gap."""
+def apply(
+    connection: Connection,
+    node_id: str,
+    lane: str,
+    batch: list[Row],
+    may_return: Callable[[str], bool] = lambda _execution_id: False,
+) -> Applied:
+    """Apply rows in their order inside one transaction, up to the first gap.
+
+    A report of an unknown execution that `may_return` ends the batch too: its order is asked for, and it comes again.
+    """
     applied = Applied(lane)
     stored = fleet.lanes(connection, node_id).get(lane)
     if stored is None:
@@ -95,12 +122,31 @@ def apply(connection: Connection, node_id: str, lane: str, batch: list[Row]) -> 
         if row.o != applied.number + 1:
             log.warning("%s: lane %s jumps from %d to %d; asking again", node_id, lane, applied.number, row.o)
             break
+        if lane == "status" and _is_unknown(connection, row, may_return):
+            applied.unknown = _unknown(connection, batch, may_return)
+            break
         if bytes(row.body) != b"null":
             (_apply_status if lane == "status" else _apply_event)(connection, node_id, row, applied)
         applied.number = row.o
     if applied.number != stored:
         fleet.set_lane(connection, node_id, lane, applied.number)
     return applied
+
+
+def _unknown(connection: Connection, batch: list[Row], may_return: Callable[[str], bool]) -> list[str]:
+    """All unknown executions of a batch, so that they are asked for together."""
+    found = (_is_unknown(connection, row, may_return) for row in batch)
+    return list(dict.fromkeys(one for one in found if one))
+
+
+def _is_unknown(connection: Connection, row: Row, may_return: Callable[[str], bool]) -> str:
+    """The id of the execution that a row tells of, if the hub may know it again from its order."""
+    try:
+        execution_id = _named.decode(row.body).id
+    except msgspec.DecodeError:
+        return ""
+    unknown = may_return(execution_id) and executions_store.execution(connection, execution_id) is None
+    return execution_id if unknown else ""
 
 
 def _repeat(connection: Connection, node_id: str, lane: str, row: Row, applied: Applied) -> None:

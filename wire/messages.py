@@ -307,7 +307,7 @@ class Command(Message, frozen=True):
     """A request or a reply of the hub. `seq` rises for ever, so a repeat is told from a new one.
 
     Verbs: `blob` (send me / here are bytes), `logs` (how far a listener is), `drain`, `maintenance`, `undrain`,
-    `resync`, `stop`.
+    `resync`, `stop`, `lanes` and `orders` (of a hub that was restored).
     """
 
     policy: ClassVar[Policy] = Policy(Channel.COMMAND, 96 * KIB, expiry=3600)
@@ -321,7 +321,9 @@ class Command(Message, frozen=True):
 
 
 class Response(Message, frozen=True):
-    """A reply or a request of a node. Verbs: `blob` (send me / here are bytes), `logs`, `spec` (send me the order)."""
+    """A reply or a request of a node. Verbs: `blob` (send me / here are bytes), `logs`, `spec` (send me the order),
+    `lanes` and `orders` (to a hub that was restored).
+    """
 
     policy: ClassVar[Policy] = Policy(Channel.RESPONSE, 96 * KIB, expiry=3600)
     id: str = ""

@@ -65,8 +65,8 @@ def insert(
     )
     job = _encode(order.job) if order.job_ref is not None else None
     connection.execute(
-        "INSERT INTO orders (execution_id, envelope, job, requested) VALUES (?, ?, ?, ?)",
-        (execution.id, envelope, job, _encode(requested)),
+        "INSERT INTO orders (o, execution_id, envelope, job, requested) VALUES (?, ?, ?, ?, ?)",
+        (execution.told, execution.id, envelope, job, _encode(requested)),
     )
     return execution, [row]
 

@@ -4,7 +4,7 @@ from wire.database import Connection
 
 STATUS, EVENT = "status", "event"
 LANES: tuple[str, ...] = (STATUS, EVENT)
-KEEP_ACKED = 500
+KEEP_ACKED = 10_000
 """Acknowledged rows kept per lane, for a hub that was restored from a backup and asks for them again."""
 MOST_EVENTS = 10_000
 """Rows kept of lane `event`, acknowledged or not: older events give way, statuses never do."""
@@ -60,8 +60,18 @@ def acked(connection: Connection, lane: str, number: int, ep: int) -> int | None
     if number - KEEP_ACKED >= row["kept"] + 100:
         floor = number - KEEP_ACKED
         connection.execute("DELETE FROM outbox WHERE lane = ? AND o <= ?", (lane, floor))
+        if lane == STATUS:
+            connection.execute(
+                "DELETE FROM orders WHERE o <= ? AND execution_id NOT IN (SELECT id FROM executions)", (floor,)
+            )
         connection.execute("UPDATE lanes SET kept = ? WHERE lane = ?", (floor, lane))
     return number
+
+
+def envelope_of(connection: Connection, execution_id: str) -> bytes | None:
+    """The order of an execution as the hub signed it, also when that is over and forgotten."""
+    row = connection.execute("SELECT envelope FROM orders WHERE execution_id = ?", (execution_id,)).fetchone()
+    return None if row is None else bytes(row["envelope"])
 
 
 def positions(connection: Connection) -> dict[str, tuple[int, int]]:

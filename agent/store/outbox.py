@@ -49,6 +49,15 @@ class OutboxTable:
         """Add a row that belongs to no change of an execution."""
         await self._db.write(lambda connection: lanes.append(connection, lane, body), lambda row: self.committed([row]))
 
+    async def order_of(self, execution_id: str) -> bytes | None:
+        """The signed order of an execution whose reports are kept."""
+        return await self._db.read(lambda connection: lanes.envelope_of(connection, execution_id))
+
+    @property
+    def last(self) -> dict[str, int]:
+        """The last number written, by lane."""
+        return dict(self._last)
+
     @property
     def depth(self) -> int:
         """Rows that the hub has not acknowledged."""

@@ -32,8 +32,11 @@ CREATE TABLE executions (
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- `o` is the number of the first report in lane `status`: an order is kept for as long as that is, so that a hub
+-- that was restored from a backup can be shown what it has ordered since.
 CREATE TABLE orders (
-    execution_id TEXT PRIMARY KEY REFERENCES executions (id) ON DELETE CASCADE,
+    o INTEGER PRIMARY KEY,
+    execution_id TEXT NOT NULL UNIQUE,
     envelope BLOB NOT NULL,
     job BLOB,
     requested BLOB NOT NULL

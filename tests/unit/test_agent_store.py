@@ -8,6 +8,7 @@ import pytest
 
 from agent.executors.base import Handle
 from agent.executors.processes import boot_id
+from agent.store import lanes
 from agent.store.allotments import GPU, PORT
 from agent.store.records import Change, KeptResult
 from agent.store.store import Store
@@ -197,15 +198,15 @@ async def test_a_completed_execution_is_forgotten_by_its_receipt_and_a_failed_on
 
 
 async def test_acknowledged_rows_are_kept_in_a_bounded_number_and_holes_are_told(store, tmp_path):
-    for number in range(700):
-        await store.outbox.tell("status", b'{"n":%d}' % number)
-    await store.executions.acked({"status": 700}, 1, [], lambda _: None)
+    last = lanes.KEEP_ACKED + 200
+    await asyncio.gather(*(store.outbox.tell("status", b'{"n":%d}' % number) for number in range(last)))
+    await store.executions.acked({"status": last}, 1, [], lambda _: None)
     fresh = await reopened(store, tmp_path / "agent.db")
     try:
         rows = await fresh.outbox.pending("status", 190, rows=1000, size=10**6)
-        assert [row.o for row in rows] == list(range(191, 701))
+        assert [row.o for row in rows] == list(range(191, 1191))
         assert bytes(rows[0].body) == b"null"
-        assert bytes(rows[-1].body) == b'{"n":699}'
+        assert bytes(rows[-1].body) == b'{"n":1189}'
     finally:
         fresh.close()
 

@@ -9,6 +9,7 @@ import pytest
 
 from agent.commands import SEQUENCES
 from agent.config import PROFILES
+from agent.replay import VERBS as REPLAYED
 from hub.mosquitto import BrokerSettings, access_list
 from tests.support.documents import ROOT, blocks, code, links, moves, section, table, text_of
 from wire import messages, states
@@ -87,7 +88,7 @@ def test_the_table_of_verbs_has_what_nodes_and_hub_understand():
     told = {
         channel: {code(r["verb"])[0] for r in rows if code(r["channel"]) == [channel]} for channel in ("cmd", "rsp")
     }
-    assert told["cmd"] == {*SEQUENCES, "blob", "logs"}
+    assert told["cmd"] == {*SEQUENCES, *REPLAYED, "blob", "logs"}
     from hub.inbox import Inbox
 
     assert told["rsp"] == set(re.findall(r'case "([a-z]+)"', inspect.getsource(Inbox._response)))

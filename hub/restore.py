@@ -1,0 +1,99 @@
+"""Brings a hub back from a backup, beside what is there, and makes it newer than all that nodes have seen of it."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import shutil
+from pathlib import Path
+
+from hub.backup import DATABASE, Index, copy_whole, digest, read_index, sync_folder
+from hub.folder import LOCK
+from hub.store import adoption
+from wire import clock
+from wire.database import Connection, Database
+from wire.only_one import only_one
+
+log = logging.getLogger(__name__)
+
+
+def restore(backup: Path, data_dir: Path) -> tuple[Index, Path | None]:
+    """Put a backup in the place of `data_dir`; returns where what was there lies now, if anything did.
+
+    Nothing is changed before all of it is ready beside; then two renames. Raises Conflict while a hub runs there,
+    NotFound and InvalidRequest for a backup that is not whole, and OSError.
+    """
+    index = read_index(backup)
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if data_dir.exists():
+            stack.enter_context(only_one(data_dir / LOCK, "hub"))
+        staged = data_dir.with_name(f".{data_dir.name}.{secrets.token_hex(4)}.restoring")
+        try:
+            staged.mkdir(mode=0o700)
+            for name in index.files:
+                copy_whole(backup / name, staged / name)
+            if data_dir.exists():
+                _take_over(data_dir, staged)
+            asyncio.run(_leap(staged / DATABASE, _numbers(data_dir / DATABASE)))
+            sync_folder(staged)
+            aside = _aside(data_dir)
+            staged.rename(data_dir)
+            sync_folder(data_dir.parent)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+    return index, aside
+
+
+def _aside(data_dir: Path) -> Path | None:
+    if not data_dir.exists():
+        return None
+    aside = data_dir.with_name(f"{data_dir.name}.before-restore-{secrets.token_hex(4)}")
+    data_dir.rename(aside)
+    return aside
+
+
+def _take_over(old: Path, staged: Path) -> None:
+    """Blobs and fetched results that came after the backup: named by their content, so they cannot be wrong."""
+    for path in (old / "blobs").glob("[0-9a-f]*"):
+        target = staged / "blobs" / path.name
+        if path.is_file() and not target.exists() and digest(path) == path.name:
+            copy_whole(path, target)
+    for path in (old / "results").glob("*.tar.gz"):
+        target = staged / "results" / path.name
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        with contextlib.suppress(OSError):
+            target.hardlink_to(path)
+
+
+def _numbers(database: Path) -> dict[str, int]:
+    """What the hub that is replaced had come to. A broken one says nothing; then the jump alone must do."""
+    if not database.is_file():
+        return {}
+
+    async def read() -> dict[str, int]:
+        old = Database(database)
+        try:
+            return await old.read(adoption.numbers)
+        finally:
+            old.close()
+
+    try:
+        return asyncio.run(asyncio.wait_for(read(), 10))
+    except Exception as error:  # noqa: BLE001  the very reason for a restore may be that it cannot be read
+        log.warning("%s cannot be read: %s", database, error)
+        return {}
+
+
+async def _leap(path: Path, above: dict[str, int]) -> None:
+    def work(connection: Connection) -> None:
+        # The clock is only a floor that a second restore from the same backup lies above; nothing compares it.
+        adoption.leap(connection, above=above, floor=int(clock.unix()))
+
+    database = Database(path)
+    database.open()
+    try:
+        await database.write(work)
+    finally:
+        database.close()
