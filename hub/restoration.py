@@ -9,19 +9,21 @@ signed: that brings job and execution back, and then the report counts. Until ev
 import asyncio
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from hub import versions
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.registry import Registry
-from hub.store import adoption, fleet
+from hub.store import adoption, fleet, rollouts
 from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
-from hub.store.records import ExecutionRecord, JobRecord
+from hub.store.records import ExecutionRecord, JobRecord, RolloutRecord
 from wire import clock
 from wire.database import Connection, Database
 from wire.failures import TenderError
@@ -60,7 +62,7 @@ class Restoration:
         self._db, self._registry, self._board, self._blobs = database, registry, board, blobs
         self._courier, self._dispatcher, self._topics, self._own = courier, dispatcher, topics, own
         self._patience, self._until = patience, float("inf")
-        self.active = False
+        self.active, self._span = False, range(0)
         self.waiting: set[str] = set()
         self._held: set[str] = set()
         self._targets: dict[str, int] = {}
@@ -71,6 +73,7 @@ class Restoration:
         """What the last run left: a restore stays open until it is done."""
         state = await self._db.read(lambda connection: fleet.meta(connection, "restored"))
         self.active = bool(state)
+        self._span = await self._db.read(adoption.span)
         if state == "waiting":
             nodes = self._registry.nodes.values()
             self.waiting = {node.id for node in nodes if node.membership is Membership.APPROVED}
@@ -161,7 +164,7 @@ class Restoration:
         adopted = await self._db.write(lambda connection: _adopt(connection, node_id, order, job))
         self._asked.pop(execution_id, None)
         if adopted is not None:
-            self._on_board(*adopted)
+            self._on_board(adopted)
 
     def _open(self, node_id: str, execution_id: str, response: Response) -> tuple[Order, Job]:
         if response.error is not None:
@@ -170,6 +173,8 @@ class Restoration:
         order = decode(Channel.SPEC, self._own.open(topic, response.data))
         if not isinstance(order, Order) or order.execution_id != execution_id:
             raise TenderError("the order names another execution")
+        if order.ep not in self._span:
+            raise TenderError("it was not ordered between the backup and the restore")
         if order.job is not None:
             return order, order.job
         path: Path = self._blobs.path(order.job_ref.sha256 if order.job_ref else "")
@@ -178,13 +183,15 @@ class Restoration:
         except msgspec.DecodeError as error:
             raise TenderError(f"its job cannot be read: {error}") from error
 
-    def _on_board(self, execution: ExecutionRecord, job: JobRecord, beside: list[ExecutionRecord]) -> None:
+    def _on_board(self, adopted: "Adopted") -> None:
+        execution, job = adopted.execution, adopted.job
         live = self._board.jobs.get(job.id)
         if live is None:
             live = self._board.jobs[job.id] = LiveJob(job, resources(job.spec.task.resources))
-            live.executions = {one.id: one for one in beside}
-        live.job = job
-        live.executions[execution.id] = execution
+            for one in adopted.beside:
+                live.take(one)
+        live.job, live.rollout = job, adopted.rollout
+        live.take(execution)
         if self.waiting:
             self._held.add(job.id)
         node = self._registry.nodes.get(execution.node_id)
@@ -194,12 +201,20 @@ class Restoration:
         self._dispatcher.wake(job.id)
 
 
-Adopted = tuple[ExecutionRecord, JobRecord, list[ExecutionRecord]]
+@dataclass(frozen=True)
+class Adopted:
+    """What was committed, and what is there of the job besides."""
+
+    execution: ExecutionRecord
+    job: JobRecord
+    beside: list[ExecutionRecord]
+    rollout: RolloutRecord | None
 
 
 def _adopt(connection: Connection, node_id: str, order: Order, job: Job) -> Adopted | None:
-    record = adoption.adopt(connection, node_id, order, job)
+    record = adoption.adopt(connection, node_id, order, job, versions.work_of(job))
     if record is None:
         return None
-    beside = executions_store.executions_of(connection, record.job_id)
-    return record, jobs_store.job_by_id(connection, record.job_id), beside
+    current = jobs_store.job_by_id(connection, record.job_id)
+    beside = executions_store.executions_of(connection, current.id)
+    return Adopted(record, current, beside, rollouts.of_version(connection, current.id, current.version))

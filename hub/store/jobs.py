@@ -50,7 +50,7 @@ def insert_job(connection: Connection, record: JobRecord, events: Sequence[Event
             record.queued_since,
         ),
     )
-    _insert_version(connection, record)
+    insert_version(connection, record)
     for event in events:
         rows.add_event(connection, event)
 
@@ -72,12 +72,13 @@ def update_job(connection: Connection, record: JobRecord, events: Sequence[Event
     ).rowcount
     if not changed:
         raise Conflict(f"{record.id} was changed by somebody else at the same time", hint="look at it and submit again")
-    _insert_version(connection, record)
+    insert_version(connection, record)
     for event in events:
         rows.add_event(connection, event)
 
 
-def _insert_version(connection: Connection, record: JobRecord) -> None:
+def insert_version(connection: Connection, record: JobRecord) -> None:
+    """A version of a known job, with what follows from it."""
     spec = rows.encode(record.spec)
     stored = len(spec) + sum(int(size) for size in _BLOB_SIZE.findall(spec))
     connection.execute(
