@@ -133,7 +133,7 @@ def test_a_link_in_a_backup_is_not_followed(backup, tmp_path):
 
 
 def test_a_hub_that_runs_is_not_restored_over(backup, hub):
-    with (hub / "hub.lock").open("w") as lock:
+    with (hub / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(Conflict, match="another hub runs"):
             restore(backup, hub)
@@ -145,7 +145,7 @@ def test_what_was_there_is_moved_aside_and_later_blobs_and_results_are_taken_ove
     before = contents(hub)
     _, aside = restore(backup, hub)
     assert aside is not None
-    assert {**contents(aside), "hub.lock": b""} == {**before, "hub.lock": b""}
+    assert {**contents(aside), "lock": b""} == {**before, "lock": b""}
     now = contents(hub)
     assert now[f"blobs/{later}"] == b"later"
     assert now["results/e-1.tar.gz"] == b"result"
