@@ -1,6 +1,7 @@
 """A real hub and real agents as child processes, for scenarios and benchmarks."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -45,6 +46,14 @@ class AgentProcess:
     async def kill9(self) -> None:
         await self.stop(signal.SIGKILL)
 
+    def end_programs(self) -> None:
+        """WASM work outlives its agent, and a service would run for ever."""
+        modules = f"\0{self.folder}/data/modules\0".encode()
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and modules in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
+
 
 class Fleet:
     """`async with Fleet(folder, {"north": "…toml…"}) as fleet:` a hub and approved nodes that are online."""
@@ -69,6 +78,7 @@ class Fleet:
             for node in self.nodes.values():
                 if node.process is not None:
                     await node.stop()
+                node.end_programs()
         finally:
             await self.hub.__aexit__()
 
