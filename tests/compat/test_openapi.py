@@ -63,7 +63,7 @@ async def test_no_request_meets_a_fault_or_an_undocumented_status(url, mode):
     def run():
         schema = schemathesis.openapi.from_url(f"{url}/schema/openapi.json").exclude(path=ENDLESS)
         operations = [found.ok() for found in schema.get_all_operations()]
-        each = max(1, CASES // 2 // len(operations))
-        return sum(check(one, mode, each) for one in operations)
+        several = [one for one in operations if check(one, mode, 2) == 2]  # the others can be asked in one way only
+        return sum(check(one, mode, CASES // 2 // len(several) + 1) for one in several)
 
-    assert await asyncio.to_thread(run) > 0
+    assert await asyncio.to_thread(run) >= CASES // 2

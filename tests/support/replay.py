@@ -15,7 +15,7 @@ from wire.states import ExecutionState
 
 JOBS = "/api/v1/orchestrator/jobs"
 SPEC = ("Name", "Namespace", "Type", "Priority", "Count", "Constraints", "Labels", "Tasks")
-EQUAL = {"StateType", "Type", "Namespace", "Count", "Priority", "Topic", "Status", "Membership", "Connection"}
+EQUAL = {"StateType", "Type", "Namespace", "Count", "Priority", "Status", "Membership", "Connection"}
 """Fields whose values, not only types, are as recorded."""
 ENDS = {"Completed": ExecutionState.COMPLETED, "Failed": ExecutionState.FAILED, "Stopped": ExecutionState.CANCELLED}
 
