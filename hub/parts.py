@@ -1,4 +1,4 @@
-"""The parts of a running hub, as the API sees them. Constructed in `hub/app.py`."""
+"""The parts of a running hub, as the API sees them. Constructed in `hub/assembly.py`."""
 
 from dataclasses import dataclass
 

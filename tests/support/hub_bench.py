@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from hub.api.routes import make_api
-from hub.app import build
+from hub.assembly import build
 from hub.audit import AuditedDatabase
 from hub.config import HubConfig
 from hub.enrolment import KnownNode
