@@ -20,6 +20,8 @@ from hub.enrolment import Enrolment, HubFacts
 from hub.membership import Members
 from hub.orders import Orders
 from hub.pki import Pki
+from hub.policy import Policy
+from hub.quotas import Quotas
 from hub.registry import Registry
 from hub.store.schema import SCHEMA, VERSION
 from hub.tokens import TokenDesk
@@ -65,7 +67,8 @@ class EnrolmentBench:
         blobs = Blobs(self.folder / "blobs")
         orders = Orders(**parts, blobs=blobs)
         auctioneer = Auctioneer(**parts, registry=registry, blobs=blobs, orders=orders)
-        dispatcher = Dispatcher(**parts, registry=registry, auctioneer=auctioneer, orders=orders)
+        quotas = Quotas(Policy(), board)
+        dispatcher = Dispatcher(**parts, registry=registry, auctioneer=auctioneer, orders=orders, quotas=quotas)
         self.members = Members(self.database, registry, dispatcher, courier)
         self.at(self.url)
 
