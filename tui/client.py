@@ -1,5 +1,6 @@
 """All talk with the hub: one small HTTP client with deadlines, size caps, and errors in the hub's own words."""
 
+import base64
 import os
 import re
 import ssl
@@ -65,13 +66,15 @@ def _checked(url: str) -> str:
 class HubClient:
     """Calls the hub. Every call ends within `timeout` seconds of silence, or raises a TenderError."""
 
-    def __init__(self, url: str, *, key: str = "", ca: str = "", timeout: float = 30) -> None:
+    def __init__(
+        self, url: str, *, key: str = "", user: tuple[str, str] | None = None, ca: str = "", timeout: float = 30
+    ) -> None:
         self.url = url
         self._ca = ca
         local = urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
         self._http = httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers=_authorization(key, user),
             timeout=httpx.Timeout(timeout, connect=5),
             trust_env=not local,  # a proxy is never the way to this machine
             follow_redirects=False,
@@ -185,6 +188,15 @@ class HubClient:
         if self._ca:
             return f"is {self._ca} the CA of this hub? on the hub it is DATA_DIR/pki/ca.pem"
         return "name the hub's CA with --ca or TENDER_CA; on the hub it is DATA_DIR/pki/ca.pem"
+
+
+def _authorization(key: str, user: tuple[str, str] | None) -> dict[str, str]:
+    """The header for a key, or for a name and password (RFC 7617)."""
+    if key:
+        return {"Authorization": f"Bearer {key}"}
+    if user is None:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(':'.join(user).encode()).decode()}"}
 
 
 def _why(failed: Exception) -> str:

@@ -33,6 +33,8 @@ PARTS = (
     Part("docker", "tui.cli.podman:app", "tui", "The same as podman.", hidden=True),
     Part("why", "tui.cli.why:app", "tui", "Who was asked to run a job, who bid, who declined and why."),
     Part("node", "tui.cli.node:app", "tui", "The boxes of the fleet: list, approve, reject, invite."),
+    Part("user", "tui.cli.user:app", "tui", "Users of the hub: add, change, remove."),
+    Part("key", "tui.cli.key:app", "tui", "API keys of users: list, add, revoke."),
     Part("hub", "hub.cli:app", "hub", "Run a hub.", needs=HUB_NEEDS),
     Part("agent", "agent.cli:app", "agent", "Run the agent on this box, check the box.", needs=AGENT_NEEDS),
     Part(

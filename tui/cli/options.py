@@ -15,6 +15,11 @@ JobName = Annotated[str, Argument(metavar="JOB", help="Id, unique beginning of a
 NodeName = Annotated[str, Argument(metavar="NODE", help="Id, unique beginning of an id, or name.")]
 
 
+def _environment(name: str) -> str:
+    """A setting of ours, or else of Bacalhau's clients."""
+    return os.environ.get(f"TENDER_API_{name}") or os.environ.get(f"BACALHAU_API_{name}") or ""
+
+
 @dataclass(frozen=True)
 class Hub:
     """Which hub is asked."""
@@ -24,10 +29,11 @@ class Hub:
     ca: Annotated[Path | None, Option(metavar="FILE", help="The hub's CA; or TENDER_CA.", show_default=False)] = None
 
     def client(self, timeout: float = 30) -> HubClient:
-        """A client with the key from TENDER_API_KEY, if there is one."""
-        key = os.environ.get("TENDER_API_KEY") or os.environ.get("BACALHAU_API_KEY") or ""
+        """A client with the key or the user that the environment names, if there is one."""
+        key, name = _environment("KEY"), _environment("USERNAME")
+        user = (name, _environment("PASSWORD")) if name else None
         ca = str(self.ca or os.environ.get("TENDER_CA") or "")
-        return HubClient(hub_url(self.api_host, self.api_port), key=key, ca=ca, timeout=timeout)
+        return HubClient(hub_url(self.api_host, self.api_port), key=key, user=user, ca=ca, timeout=timeout)
 
 
 @dataclass(frozen=True)
