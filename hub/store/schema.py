@@ -58,6 +58,7 @@ CREATE INDEX jobs_over ON jobs (state, created, id) WHERE {either("state", TERMI
 
 CREATE INDEX jobs_open_in ON jobs (namespace) WHERE state IN ('pending', 'queued', 'running');
 
+-- With row ids: specifications are added at the end, and not among others where each would move its neighbours.
 CREATE TABLE job_versions (
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     version INTEGER NOT NULL,
@@ -67,7 +68,7 @@ CREATE TABLE job_versions (
     work TEXT NOT NULL,
     created INTEGER NOT NULL,
     PRIMARY KEY (job_id, version)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Sums for quotas. Triggers keep them, so that no way to add or purge something can forget it.
 CREATE TABLE namespace_stored (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
