@@ -1,7 +1,6 @@
 """Opens tenders, takes bids, and ends each tender with an award or without."""
 
 import asyncio
-import uuid
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -11,6 +10,7 @@ from hub.awards import Ended, end_tender
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.courier import Courier
+from hub.ids import new_id
 from hub.orders import Orders, carried
 from hub.ranking import Ranked, lacked_room
 from hub.registry import Registry
@@ -45,7 +45,7 @@ class Auctioneer:
         """An auction with resources set aside on paper, so that plans that run beside see them as taken."""
         names = self._registry.nodes
         record = TenderRecord(
-            id=f"t-{uuid.uuid4().hex}",
+            id=new_id("t"),
             job_id=live.job.id,
             job_version=live.job.version,
             slot=step.slot,
@@ -180,7 +180,7 @@ class Auctioneer:
     def _execution(self, live: LiveJob, auction: Auction, node_id: str) -> ExecutionRecord:
         now = clock.unix_ns()
         return ExecutionRecord(
-            id=f"e-{uuid.uuid4()}",
+            id=new_id("e"),
             job_id=live.job.id,
             job_version=auction.record.job_version,
             namespace=live.job.namespace,

@@ -10,6 +10,7 @@ from hub import audit, versions
 from hub.blobs import Blobs
 from hub.board import Board
 from hub.dispatch import Dispatcher
+from hub.ids import new_id
 from hub.inlining import externalise, has_large
 from hub.plan import Done
 from hub.quotas import Quotas
@@ -177,7 +178,7 @@ def _known(what: str, field: str, written: str, wanted: str, known: set[str]) ->
 
 
 def _new_job(spec: Job, now: int) -> JobRecord:
-    job_id = f"j-{uuid.uuid4()}"
+    job_id = new_id("j")
     return JobRecord(
         id=job_id,
         name=spec.name or job_id,

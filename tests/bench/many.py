@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from hub.ids import new_id
 from hub.store import executions as executions_store
 from hub.store import fleet, schema
 from hub.store import jobs as jobs_store
@@ -85,7 +86,7 @@ def _finished(connection: Connection, spec: Job, at: int) -> None:
 
 
 def _job(spec: Job, at: int) -> JobRecord:
-    job_id = f"j-{uuid.uuid4()}"
+    job_id = new_id("j", at)
     return JobRecord(
         id=job_id,
         name=job_id,
@@ -106,7 +107,7 @@ def _job(spec: Job, at: int) -> JobRecord:
 
 def _tender(job: JobRecord) -> TenderRecord:
     return TenderRecord(
-        id=f"t-{uuid.uuid4().hex}",
+        id=new_id("t", job.created),
         job_id=job.id,
         job_version=1,
         slot=0,
@@ -123,7 +124,7 @@ def _tender(job: JobRecord) -> TenderRecord:
 
 def _execution(job: JobRecord, tender: TenderRecord) -> ExecutionRecord:
     return ExecutionRecord(
-        id=f"e-{uuid.uuid4()}",
+        id=new_id("e", job.created),
         job_id=job.id,
         job_version=1,
         namespace=job.namespace,
