@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check fmt lock fuzz bench venv run-venv system clean
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile
 CODE := agent hub tui wire tests examples
 
 help: ## list these commands
