@@ -144,4 +144,6 @@ async def test_a_window_that_ended_while_the_hub_was_away_is_over_when_it_is_bac
     await put(bench, "north/maintenance", {"Duration": "1h"})
     await bench.hub.database.write(lambda c: c.execute("UPDATE node_upkeep SET until = 1") and None)
     await bench.restart()
+    await until(lambda: bench.hub.registry.nodes[north.id].upkeep.mode is NodeState.ONLINE)
+    await north.say(Channel.STATE, m.NodeStatus(ep=1, state=NodeState.MAINTENANCE, next=30))
     await until(lambda: verbs(bench, north)[-1:] == ["undrain"])
