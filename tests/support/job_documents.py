@@ -88,7 +88,8 @@ def _networks(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(st.sampled_from(["Default", "none", "HOST", "Bridge", "http", "Full"]))
     network: dict[str, Any] = {"Type": kind}
     if kind == "http":
-        network["Domains"] = draw(st.lists(_WORD.map(lambda word: f"{word.strip('-')}.example.com"), min_size=1, max_size=3))
+        names = _WORD.map(lambda word: f"{word.strip('-')}.example.com")
+        network["Domains"] = draw(st.lists(names, min_size=1, max_size=3))
         network["Domains"] = [domain.replace("--", "-") for domain in network["Domains"]]
     if kind == "Bridge":
         statics = draw(st.lists(st.integers(1024, 65535), max_size=3, unique=True))
