@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.fleet import Fleet
-from tests.support.scenario import Notebook, answers, completes_once, outcomes, settings, traced_job, until, why
+from tests.support.scenario import answers, completes_once, outcomes, settings, traced_job, until, why
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,11 +36,6 @@ async def fleet(tmp_path_factory):
     hook = f'[[bidding.hooks]]\nname = "judge"\nexec = ["{script}"]\ntimeout = "{SLOW}s"'
     async with Fleet(folder, {"north": settings(folder, "north", hook)}) as running:
         yield running
-
-
-@pytest.fixture
-def notebook(fleet, tmp_path):
-    return Notebook(fleet.hub.folder.parent / tmp_path.name)
 
 
 @pytest.mark.parametrize(

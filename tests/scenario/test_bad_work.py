@@ -15,7 +15,6 @@ import wasmtime
 from tests.support.fleet import AgentProcess, Fleet
 from tests.support.podman import IMAGE, TestPodman, podman_parts_fixture  # noqa: F401
 from tests.support.scenario import (
-    Notebook,
     completed,
     completes_once,
     executions,
@@ -46,11 +45,6 @@ async def fleet(tmp_path_factory, podman_parts: TestPodman):
     more = PODMAN.format(socket=podman_parts.socket)
     async with Fleet(folder, {"north": settings(folder, "north", more)}) as running:
         yield running
-
-
-@pytest.fixture
-def notebook(fleet, tmp_path):
-    return Notebook(fleet.hub.folder.parent / tmp_path.name)
 
 
 def bad(engine: dict[str, Any], *inputs: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.fleet import Fleet
-from tests.support.scenario import Notebook, Traced, completed, settings, traced_job, until
+from tests.support.scenario import Traced, completed, settings, traced_job, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,11 +21,6 @@ async def fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fleet")
     async with Fleet(folder, {name: settings(folder, name) for name in ("north", "south")}) as running:
         yield running
-
-
-@pytest.fixture
-def notebook(fleet, tmp_path):
-    return Notebook(fleet.hub.folder.parent / tmp_path.name)
 
 
 class Tender:

@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.fleet import AgentProcess, Fleet
 from tests.support.scenario import (
-    Gate,
     Notebook,
     answers,
     completes_once,
@@ -31,18 +30,6 @@ def notebook(tmp_path):
 async def fleet(tmp_path):
     """One node without hooks."""
     async with Fleet(tmp_path, {"north": settings(tmp_path, "north")}) as running:
-        yield running
-
-
-@pytest.fixture
-def gates(tmp_path):
-    return {name: Gate(tmp_path / f"gate-{name}") for name in ("north", "south")}
-
-
-@pytest.fixture
-async def gated(tmp_path, gates):
-    """Two nodes whose owners make up their minds when the test says so."""
-    async with Fleet(tmp_path, {name: settings(tmp_path, name, gate.toml) for name, gate in gates.items()}) as running:
         yield running
 
 

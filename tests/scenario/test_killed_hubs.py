@@ -47,17 +47,6 @@ async def fleet(tmp_path):
         yield running
 
 
-@pytest.fixture
-def gates(tmp_path):
-    return {name: Gate(tmp_path / f"gate-{name}") for name in ("north", "south")}
-
-
-@pytest.fixture
-async def gated(tmp_path, gates):
-    async with Fleet(tmp_path, {name: settings(tmp_path, name, gate.toml) for name, gate in gates.items()}) as running:
-        yield running
-
-
 async def hub_restarted(fleet: Fleet) -> None:
     await fleet.hub.kill9()
     await fleet.hub.start()

@@ -10,7 +10,6 @@ from agent.executors.base import STREAM_CAP
 from tests.support.fleet import Fleet
 from tests.support.listening import listening
 from tests.support.scenario import (
-    Notebook,
     Traced,
     broker_pid,
     broker_restarted,
@@ -32,11 +31,6 @@ async def fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fleet")
     async with Fleet(folder, {"north": settings(folder, "north")}) as running:
         yield running
-
-
-@pytest.fixture
-def notebook(fleet, tmp_path):
-    return Notebook(fleet.hub.folder.parent / tmp_path.name)
 
 
 def telling(*words: str) -> Traced:

@@ -24,11 +24,6 @@ async def fleet(tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-def notebook(fleet, tmp_path):
-    return Notebook(fleet.hub.folder.parent / tmp_path.name)
-
-
 def staying(notebook: Notebook, program: Traced, kind: str = "service", **fields: Any) -> dict[str, Any]:
     return traced_job(notebook, program, Type=kind, Task=SMALL, Update=UPDATE, Retry=RETRY, **fields)
 

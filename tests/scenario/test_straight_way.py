@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from tests.support.fleet import Fleet
 from tests.support.s3 import S3Server
-from tests.support.scenario import Notebook, Traced, completes_once, executions, outcomes, settings, traced_job, why
+from tests.support.scenario import Traced, completes_once, executions, outcomes, settings, traced_job, why
 from tui.results import verify
 from wire.manifest import FILE_NAME, archive_name
 
@@ -37,11 +37,6 @@ async def fleet(tmp_path_factory):
     }
     async with Fleet(folder, nodes) as running:
         yield running
-
-
-@pytest.fixture
-def notebook(fleet, tmp_path):
-    return Notebook(fleet.hub.folder.parent / tmp_path.name)
 
 
 @contextlib.asynccontextmanager
