@@ -2,7 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check fmt lock fuzz bench venv run-venv system clean
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+# Without cached bytecode every process that a test starts would compile its modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 CODE := agent hub tui wire tests examples
 
 help: ## list these commands
@@ -13,11 +15,11 @@ demo: ## a hub, a broker and three nodes run example jobs, live; KEEP=1 leaves t
 	@requirements/venv.sh run
 	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
 
-test: system venv ## install what the tests need, run every check and every test
-	@$(MAKE) --no-print-directory test-all
+test: system venv ## install what the tests need, run every check and every test but the long ones
+	$(PYTEST) -m "not long" tests
 
-test-all: ## every test, with what is installed
-	$(PYTEST) tests
+test-all: system venv ## the long tests too
+	TENDER_API_CASES=400 $(PYTEST) tests
 
 check: venv ## format, lint, types and import arrows
 	$(BIN)/ruff format --check $(CODE)

@@ -1,5 +1,6 @@
 """Secrets of users: API keys, of which a hash is kept, and passwords, which are kept as argon2id says."""
 
+import functools
 import hashlib
 import hmac
 import secrets
@@ -11,11 +12,6 @@ from wire.failures import InvalidRequest
 
 PREFIX = "tk"
 PASSWORD_LEAST, PASSWORD_MOST = 10, 255
-_NOBODYS = argon2id.str(
-    b"nobody has this password",
-    opslimit=argon2id.OPSLIMIT_INTERACTIVE,
-    memlimit=argon2id.MEMLIMIT_INTERACTIVE,
-).decode()
 
 
 def new_key() -> tuple[str, str]:
@@ -61,7 +57,13 @@ def hash_password(password: str) -> str:
 def password_fits(stored: str, password: str) -> bool:
     """Whether a password is the stored one. It takes as long when there is none to compare with."""
     try:
-        fits = argon2id.verify((stored or _NOBODYS).encode(), password.encode(errors="replace"))
+        fits = argon2id.verify((stored or _nobodys()).encode(), password.encode(errors="replace"))
     except nacl.exceptions.InvalidkeyError:
         return False
     return fits and bool(stored)
+
+
+@functools.cache
+def _nobodys() -> str:
+    """What a password is compared with when nobody has the name. Made when first needed: it takes 64 MiB."""
+    return hash_password("nobody has this password")

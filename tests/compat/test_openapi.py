@@ -16,7 +16,7 @@ from tests.support.bacalhau import served
 from tests.support.hub_bench import hub_bench
 from tests.support.hub_process import wasm_job
 
-CASES = int(os.environ.get("TENDER_API_CASES", "400"))
+CASES = int(os.environ.get("TENDER_API_CASES", "120"))
 """Over all operations together, half of them within the document and half against it. `make fuzz` asks for 10,000."""
 ENDLESS = "/api/v1/events"
 """An answer that never ends; it has tests of its own."""

@@ -171,6 +171,7 @@ async def test_who_leaves_takes_no_place_and_nothing_is_read_for_nobody(bench, u
     await until(lambda: bench.hub.database.committed is None)
 
 
+@pytest.mark.long  # megabytes of events, until the kernel takes no more of them
 async def test_a_client_that_takes_nothing_is_dropped(bench, url):
     bench.hub.listeners.take_within = 0.3
     await bench.node("north")

@@ -192,6 +192,7 @@ async def many_events(bench, total):
     await bench.hub.database.write(work)
 
 
+@pytest.mark.long  # thousands of executions
 async def test_a_large_job_goes_in_parts_between_which_others_write_and_the_file_shrinks(bench):
     await many_events(bench, 100_000)
     path = bench.config.data_dir / "hub.db"

@@ -91,6 +91,7 @@ async def test_awarded_when_the_hub_dies_the_winner_gets_the_order_from_the_next
     assert outcomes(tender) == {"north": "won", "south": "declined"}
 
 
+@pytest.mark.long  # the winner is given its thirty seconds
 async def test_awarded_when_the_hub_dies_and_the_winner_stays_away_another_gets_the_slot(gated, gates, notebook):
     job_id = await gated.hub.submit(traced_job(notebook, Task={"Timeouts": {"QueueTimeout": "5m"}}))
     gates["north"].say("yes")
