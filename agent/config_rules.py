@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.addresses import AddressPolicy
 from agent.inputs.path_globs import AllowedPath
 from agent.limits import KINDS, limit
+from wire.addresses import AddressPolicy
 from wire.failures import InvalidRequest
 from wire.labels import label_fault
 from wire.params import ENGINES, PUBLISHERS, SOURCES, engine_kind, plugin_kind

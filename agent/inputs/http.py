@@ -8,12 +8,12 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from agent.addresses import AddressPolicy
 from agent.inputs.base import Estimate, Fetched
 from agent.inputs.cache import ContentCache
 from agent.params import flat, read
 from agent.transfer import Transfers
 from agent.transfer_orders import Download
+from wire.addresses import AddressPolicy
 from wire.failures import ExecutionFailed, Reason
 from wire.tree import GIB, bad_name, shown
 

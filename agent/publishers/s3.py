@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.addresses import AddressPolicy
 from agent.disk_faults import disk_failure
 from agent.params import flat, read
 from agent.publishers.base import Location
 from agent.transfer import Transfers
 from agent.transfer_orders import PART_SIZE, S3Put
+from wire.addresses import AddressPolicy
 from wire.failures import ExecutionFailed, Reason
 from wire.manifest import FILE_NAME, archive_name
 from wire.object_key import completed, filled

@@ -11,11 +11,11 @@ from typing import NoReturn
 import certifi
 import httpx
 
-from agent.addresses import AddressPolicy
 from agent.disk_faults import disk_failure
 from agent.transfer_orders import Download
 from agent.workers.guard import guarded, refusal_in
 from agent.workers.progress import Meter
+from wire.addresses import AddressPolicy
 from wire.failures import ExecutionFailed, Reason
 
 REDIRECTS = 5

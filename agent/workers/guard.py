@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from agent.addresses import AddressPolicy, refused
+from wire.addresses import AddressPolicy, refused
 from wire.failures import ExecutionFailed
 
 _look_up = socket.getaddrinfo

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from agent.addresses import AddressPolicy
 from agent.domains import Domains, is_address
 from agent.executors.http_network import Way
+from wire.addresses import AddressPolicy
 
 LOOK_UP, CONNECT = 10.0, 10.0
 MAX_ADDRESSES = 4

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from agent.addresses import AddressPolicy
+from wire.addresses import AddressPolicy
 
 MAX_ADDRESSES = 4
 ORDERS_CAP = 32 * 1024 * 1024

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 
-from agent.addresses import AddressPolicy
 from agent.transfer_orders import S3Put
 from agent.workers.guard import guarded
 from agent.workers.pack import damaged, open_listed, pack
@@ -14,6 +13,7 @@ from agent.workers.progress import Meter
 from agent.workers.s3_client import make_client, our_reasons
 from agent.workers.s3_objects import Objects, Source
 from wire import manifest
+from wire.addresses import AddressPolicy
 from wire.manifest import File, Manifest
 
 CHUNK = 1024 * 1024

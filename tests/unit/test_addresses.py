@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from agent.addresses import AddressPolicy
 from agent.workers.guard import guarded
+from wire.addresses import AddressPolicy
 from wire.failures import ExecutionFailed, InvalidRequest
 
 BLOCKED = [

@@ -1,4 +1,4 @@
-"""Which network addresses a job may make the node talk to: public ones, and what the owner lists by name or CIDR."""
+"""Which network addresses others may make us talk to: public ones, and what the owner lists by name or CIDR."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -95,8 +95,8 @@ def refused(host: str, address: str) -> ExecutionFailed:
     return ExecutionFailed(
         Reason(
             "address-not-allowed",
-            f"this node does not connect to {shown}: the address is not public",
-            "the node's owner can list the host or its network as allowed",
+            f"nothing here connects to {shown}: the address is not public",
+            "the owner can list the host or its network as allowed",
             retryable=False,
         )
     )
