@@ -123,6 +123,7 @@ async def test_what_runs_everywhere_stays_on_a_drained_node(bench):
     await until(lambda: north.orders)
     await put(bench, "north/drain", {"Deadline": 0})
     await until(lambda: not (bench.hub.registry.nodes[north.id].upkeep.until))
+    await until(lambda: north.wants)
     assert [item.verb for item in north.wants[-1].items] == ["run"]
 
 
