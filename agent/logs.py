@@ -46,9 +46,11 @@ class _Stream:
     seq: int = 0
     heard: float = 0.0
     lost: bool = False
+    anew: bool = False
     asked: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     at: dict[str, int] = field(default_factory=dict[str, int])
+    began: dict[str, int] = field(default_factory=dict[str, int])
     limit: dict[str, int] = field(default_factory=dict[str, int])
     got: dict[str, int] = field(default_factory=dict[str, int])
     flying: dict[str, deque[tuple[int, int]]] = field(default_factory=lambda: {name: deque() for name in STREAMS})
@@ -58,17 +60,22 @@ class _Stream:
         self.seq, self.heard = command.seq, monotonic()
         self.got = {name: int(command.args[name]) for name in STREAMS if command.args.get(name, "").isdecimal()}
         again = self.lost or bool(command.args.get("again"))
-        for name, got in self.got.items():
+        for name in self.at:
+            got = self.got.get(name, self.began[name])  # of what it does not name, not even the first byte came
             if again:
                 self.at[name] = got
                 self.flying[name].clear()
             while self.flying[name] and self.flying[name][0][0] <= got:
                 self.flying[name].popleft()
-        self.lost, self.asked = False, True
+        self.lost, self.asked, self.anew = False, True, self.anew or again
         self.wake.set()
 
     def room(self, name: str) -> int:
         return WINDOW - sum(size for _, size in self.flying[name])
+
+    def end(self) -> dict[str, str]:
+        """The last word: how far each stream was sent, so that the hub asks again if something of it was lost."""
+        return {"end": "1", **{name: str(at) for name, at in self.at.items() if at > self.began[name]}}
 
     @property
     def left(self) -> float:
@@ -104,7 +111,6 @@ class LogStreams:
         tail = min(int(lines[:6]), TAIL_LINES) if lines.isdecimal() else -1
         stream = _Stream(command.id, execution_id, bool(command.args.get("follow")), tail)
         stream.hear(command)
-        stream.at.update(stream.got)
         refused = len(self._streams) >= MOST
         task = asyncio.create_task(self._refuse(stream, _BUSY) if refused else self._serve(stream))
         self._streams[stream.id] = stream, task
@@ -165,18 +171,29 @@ class LogStreams:
             await self._refuse(stream, _GONE)
             return True
         over = known is None or known.state not in LIVE_ON_NODE
+        for name, output in outputs.items():
+            await self._begin_at(stream, name, output)
         done = [await self._send(stream, name, outputs[name], over=over) for name in STREAMS]
         return all(done) and await self._end(stream)
 
+    async def _begin_at(self, stream: _Stream, name: str, output: Output) -> None:
+        """Open it and settle where it begins; for both streams before a byte goes out: the folder may go meanwhile."""
+        if output.is_open and name in stream.at:
+            return
+        span = await asyncio.to_thread(output.look)
+        if name not in stream.at:
+            back = await asyncio.to_thread(output.back, stream.tail, TAIL_BYTES) if stream.tail >= 0 else 0
+            stream.at[name] = stream.began[name] = stream.got.get(name, back)
+        if not stream.follow:
+            stream.limit.setdefault(name, span.total)
+
     async def _end(self, stream: _Stream) -> bool:
-        return await self._say(stream, Response(ep=self._voice.ep, id=stream.id, args={"end": "1"}))
+        stream.anew = False
+        said = await self._say(stream, Response(ep=self._voice.ep, id=stream.id, args=stream.end()))
+        return said and not stream.anew
 
     async def _send(self, stream: _Stream, name: str, output: Output, *, over: bool) -> bool:
         """One of the two. Whether nothing of it is left to send."""
-        if name not in stream.at:
-            stream.at[name] = await asyncio.to_thread(_begin_at, output, stream.tail)
-        if not stream.follow and name not in stream.limit:
-            stream.limit[name] = (await asyncio.to_thread(output.look)).total
         while (room := stream.room(name)) > 0 and not stream.lost:
             begin = stream.at[name]
             limit = stream.limit.get(name, begin + room)
@@ -202,7 +219,3 @@ class LogStreams:
             stream.lost = True
             return False
         return True
-
-
-def _begin_at(output: Output, tail: int) -> int:
-    return output.back(tail, TAIL_BYTES) if tail >= 0 else 0

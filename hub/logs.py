@@ -79,7 +79,7 @@ class NodeLog:
             if response.error is not None:
                 raise _refused(response.error)
             if response.args.get("end"):
-                self.ended = True
+                self.ended = self._is_complete(response.args)
             elif (piece := self._in_order(response)) is not None:
                 return piece
         return None
@@ -104,6 +104,14 @@ class NodeLog:
     def _keep_asking(self) -> None:
         if self._taken >= GRANT or monotonic() >= self._said + RENEW:
             self.ask(again=self._taken < GRANT and not self._heard)
+
+    def _is_complete(self, end: Mapping[str, str]) -> bool:
+        """Whether all came that the node has sent; if not (the broker lost some), it is asked to send it again."""
+        sent = {name: int(end[name]) for name in STREAMS if end.get(name, "").isdecimal()}
+        if all(self.next_at.get(name, 0) >= at for name, at in sent.items()):
+            return True
+        self.ask(again=True)
+        return False
 
     def _in_order(self, response: Response) -> Piece | None:
         """What is new of a chunk; None for a repeat, and for one that comes after a hole."""

@@ -35,7 +35,7 @@ class Output:
         self._ring: RingOfProcess | _RingOfContainer | None = None
 
     def look(self) -> Span:
-        """What is there now."""
+        """What is there now. Raises FileNotFoundError when it was removed before it was opened."""
         final = self._run.report() is not None or not self._run.path.is_dir()
         size = self._opened()
         head = min(size, head_cap(self._cap))
@@ -84,6 +84,11 @@ class Output:
             self._ring = None
 
     @property
+    def is_open(self) -> bool:
+        """Whether it stays readable, come what may."""
+        return self._fd >= 0
+
+    @property
     def needs_asking(self) -> bool:
         """Whether news come by memory that nobody is told of: no file changes."""
         return isinstance(self._ring, RingOfProcess)
@@ -93,6 +98,8 @@ class Output:
             try:
                 self._fd = os.open(self._run.results / self._name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
+                if not self._run.path.is_dir():
+                    raise  # never an end: what was printed is known elsewhere
                 return 0
         return os.fstat(self._fd).st_size
 

@@ -95,6 +95,19 @@ async def test_repeats_are_cut_off_holes_asked_for_again_and_losses_told(bench, 
     assert log.out == "abcdefgh\n[... 100 bytes left out ...]\nz"
 
 
+async def test_an_end_that_tells_of_more_than_came_is_no_end_yet(bench, url):
+    job_id, _, teller, _ = await running(bench)
+    async with listening(url, job_id, follow=True) as log:
+        await teller.tell("one\n", 0)
+        await teller.end(stdout="4", stderr="6")
+        await until(lambda: any("again" in one.args for one in teller.open))
+        assert (teller.open[-1].args["stdout"], "stderr" in teller.open[-1].args) == ("4", False)
+        await teller.tell("three\n", 0, stream="stderr")
+        await teller.end(stdout="4", stderr="6")
+        await log.rest()
+    assert (log.out, log.err) == ("one\n", "three\n")
+
+
 async def test_characters_are_never_torn_and_bytes_that_are_none_are_replaced(bench, url):
     job_id, _, teller, _ = await running(bench)
     euro = "€".encode()

@@ -76,9 +76,9 @@ async def test_without_follow_what_is_there_is_told_and_no_more(fleet, notebook)
 
 
 async def test_tail_begins_with_the_last_lines(fleet, notebook):
-    program = Traced().note()
+    program = Traced()
     program.print("".join(f"line {n}\n" for n in range(1000)))
-    program.wait_for("go").print("last\n")
+    program.note().wait_for("go").print("last\n")
     job_id = await fleet.hub.submit(traced_job(notebook, program))
     await until(lambda: notebook.lines)
     async with follow(fleet, job_id, tail=3) as log, follow(fleet, job_id, tail=True) as ten:

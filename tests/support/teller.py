@@ -36,8 +36,9 @@ class Teller:
         args = {"stream": stream, "after": str(at if after is None else after)}
         await self._say(m.Response(ep=1, id=(await self.request()).id, args=args, offset=at, data=data))
 
-    async def end(self) -> None:
-        await self._say(m.Response(ep=1, id=(await self.request()).id, args={"end": "1"}))
+    async def end(self, **sent: str) -> None:
+        """That was all; `sent` is how many bytes of each stream it is."""
+        await self._say(m.Response(ep=1, id=(await self.request()).id, args={"end": "1", **sent}))
 
     async def refuse(self, code: str, message: str) -> None:
         await self._say(m.Response(ep=1, id=(await self.request()).id, error=Reason(code, message)))
