@@ -10,6 +10,7 @@ from agent.config_options import merge
 from agent.config_rules import check
 from agent.limits import Limits
 from wire.failures import InvalidRequest, TooLarge
+from wire.hooks.settings import HookSettings
 from wire.job import Seconds
 from wire.problems import Problems
 from wire.strict_json import check_tree
@@ -27,22 +28,6 @@ class HubSettings(Struct, frozen=True):
     def __repr__(self) -> str:
         token = "(not shown)" if self.join_token else ""
         return f"HubSettings(join_token={token!r}, join_token_file={self.join_token_file!r})"
-
-
-class HookSettings(Struct, frozen=True):
-    """One probe hook: `exec` is an argv, `http` a URL; exactly one of them is given.
-
-    `ca` is a file with the certificates to trust for this URL. Link-local addresses, where clouds keep
-    their credentials, are never asked unless `allow_link_local` says so.
-    """
-
-    name: str = ""
-    exec: list[str] = []
-    http: str = ""
-    timeout: Seconds = 10.0
-    on_error: str = "decline"
-    ca: str = ""
-    allow_link_local: bool = False
 
 
 class BiddingSettings(Struct, frozen=True):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -11,6 +10,7 @@ from agent.inputs.path_globs import AllowedPath
 from agent.limits import KINDS, limit
 from wire.addresses import AddressPolicy
 from wire.failures import InvalidRequest
+from wire.hooks.settings import check_hooks
 from wire.labels import label_fault
 from wire.params import ENGINES, PUBLISHERS, SOURCES, engine_kind, plugin_kind
 from wire.problems import Problems
@@ -18,17 +18,14 @@ from wire.quantities import parse_size
 from wire.strict_read import nearest
 
 if TYPE_CHECKING:
-    from agent.config import AgentConfig, HookSettings, KeepSettings
+    from agent.config import AgentConfig, KeepSettings
 
 LOCALITIES = ("anywhere", "local")
-ON_ERROR = ("decline", "accept")
 PROFILE_NAMES = ("lan", "default", "metered")
 MAX_LABELS = 32
 LABEL_BYTES = 4352
 """Of all labels together, as JSON; they travel in one document of 8 KiB with all else that the node can do."""
-MAX_HOOKS = 16
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
-_HOOK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}", re.ASCII)
 
 
 def check(config: "AgentConfig", problems: Problems) -> None:
@@ -39,7 +36,7 @@ def check(config: "AgentConfig", problems: Problems) -> None:
     _check_limits(config, problems)
     _check_labels(config.labels, problems)
     _check_keep(config.keep, problems)
-    _check_hooks(config.bidding.hooks, problems)
+    check_hooks("bidding.hooks", config.bidding.hooks, problems)
     if not config.data_dir.startswith("/"):
         problems.add("data_dir", config.data_dir, "data_dir must be an absolute path", "write it from / on")
     if config.hub.join_token and config.hub.join_token_file:
@@ -131,49 +128,3 @@ def _check_labels(labels: dict[str, str], problems: Problems) -> None:
         fault = label_fault(key, value)
         if fault is not None:
             problems.add(f"labels.{key[:64]}", value, *fault)
-
-
-def _check_hooks(hooks: "Sequence[HookSettings]", problems: Problems) -> None:
-    if len(hooks) > MAX_HOOKS:
-        problems.add("bidding.hooks", len(hooks), f"there are {len(hooks)} hooks, at most {MAX_HOOKS} are taken")
-    names: set[str] = set()
-    for number, hook in enumerate(hooks):
-        where = f"bidding.hooks[{number}]"
-        if not _HOOK_NAME.fullmatch(hook.name):
-            problems.add(f"{where}.name", hook.name, f"{where} needs a name", "up to 32 letters, digits, _ and -")
-        elif hook.name in names:
-            problems.add(f"{where}.name", hook.name, f"two hooks are called {hook.name}", "rename one of them")
-        names.add(hook.name)
-        _check_hook(where, hook, problems)
-
-
-def _check_hook(where: str, hook: "HookSettings", problems: Problems) -> None:
-    if bool(hook.exec) == bool(hook.http):
-        problems.add(where, hook.name, f"{where} needs either exec or http", 'write exec = ["/path/to/hook"]')
-    if hook.exec and not hook.exec[0].startswith("/"):
-        hint = 'write exec = ["/etc/tender/hooks/battery"]; there is no shell and no search path'
-        problems.add(f"{where}.exec", hook.exec[0], f"{where}.exec must begin with an absolute path", hint)
-    if any("\0" in word for word in hook.exec):
-        problems.add(f"{where}.exec", hook.name, f"{where}.exec holds a NUL character")
-    _one_of(f"{where}.on_error", hook.on_error, ON_ERROR, problems)
-    if not 0.1 <= hook.timeout <= 300:
-        problems.add(f"{where}.timeout", hook.timeout, f"{where}.timeout must be from 100ms to 5m")
-    if hook.http and not _is_plain_url(hook.http):
-        hint = "write http://host/path or https://host/path, without user and password"
-        problems.add(f"{where}.http", "", f"{where}.http is not a URL that can be asked", hint)
-
-
-def _is_plain_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    printable = url.isascii() and url.isprintable() and " " not in url and len(url) <= 2048
-    return (
-        parts.scheme in {"http", "https"}
-        and bool(parts.hostname)
-        and "@" not in parts.netloc
-        and port_is_fine
-        and printable
-    )

@@ -16,12 +16,12 @@ from typing import TypeVar
 import msgspec
 
 from agent.identity import Identity, Joined
-from agent.spawn import run_capped
 from wire import clock
 from wire.backoff import Backoff
 from wire.enrolment import ENROL_PATH, RENEW_PATH, EnrolmentReply, EnrolmentRequest, RenewalRequest, decode
 from wire.failures import Conflict, Forbidden, InvalidRequest, TenderError, Unauthorized, Unavailable, Untrusted
 from wire.jointoken import parse
+from wire.processes.spawn import run_capped
 
 log = logging.getLogger(__name__)
 _CHILD_SECONDS = 60.0

@@ -11,7 +11,7 @@ from agent.allotting import Allotting
 from agent.bidding.bidder import Bidder
 from agent.bidding.capacity import Ledger
 from agent.bidding.facts import NodeFacts
-from agent.bidding.hooks import Hooks
+from agent.bidding.hook_child import ask_child
 from agent.bidding.judges import Rules
 from agent.blobs import Blobs
 from agent.caches import Caches
@@ -40,6 +40,7 @@ from agent.tendering import Tendering
 from agent.tidying import Bounds, Tidying
 from agent.voice import Voice
 from agent.wishes import Wishes
+from wire.hooks.asking import Hooks
 from wire.link import Link
 from wire.messages import Capabilities, Check
 from wire.signing import Keyring
@@ -78,7 +79,7 @@ class Parts:
         store, plugins, voice, identity = self.store, self.offers.plugins, self.voice, self.identity
         bidding = self.config.bidding
         self.ledger = Ledger(capacity, max_executions=bidding.max_executions)
-        self.bidder = Bidder(Rules.of(self.config), self.ledger, Hooks(bidding.hooks, node_id=identity.node_id))
+        self.bidder = Bidder(Rules.of(self.config), self.ledger, Hooks(bidding.hooks, post=ask_child))
         self.tidying = Tidying(self.root, store.results, Bounds.of(self.config.keep))
         self.caches = Caches(
             executions=store.executions,

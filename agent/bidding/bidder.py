@@ -7,12 +7,13 @@ import msgspec
 
 from agent.bidding.capacity import Hold, Ledger
 from agent.bidding.facts import Facts
-from agent.bidding.hooks import Hooks, Opinion
 from agent.bidding.judges import Rules, judge
 from agent.bidding.question import question
 from agent.bidding.room import Room, room_reasons
 from wire import clock
 from wire.failures import Reason
+from wire.hooks.asking import Hooks
+from wire.hooks.opinion import Opinion
 from wire.messages import Invitation
 from wire.resources import Resources
 
@@ -78,7 +79,8 @@ class Bidder:
         if self._hooks.names:
             # The job's own hold is not counted: the hook sees what there is before this job.
             asked = question(invitation, facts, self._ledger.free + facts.job.needed)
-            opinion = await self._hooks.ask(asked, job_id=invitation.job_id, priority=facts.job.job.priority)
+            node_id, priority = facts.node.node_id, facts.job.job.priority
+            opinion = await self._hooks.ask(asked, node_id=node_id, job_id=invitation.job_id, priority=priority)
         steps["hooks"] = self._since(started)
         notes = list(opinion.notes)
         if not opinion.bid:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.spawn import run_capped
+from wire.processes.spawn import run_capped
 
 FOLDERS = (Path("/etc/cdi"), Path("/var/run/cdi"))
 """Where CDI looks too; the later one wins."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from agent import cgroups
+from wire.processes import cgroups
 
 
 class CgroupFacts(Struct, frozen=True):

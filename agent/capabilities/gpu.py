@@ -12,8 +12,8 @@ from typing import cast
 from msgspec import Struct, structs
 
 from agent.capabilities import cdi
-from agent.spawn import run_capped
 from wire.failures import TenderError
+from wire.processes.spawn import run_capped
 from wire.strict_json import read_json
 
 DEADLINE = 10.0

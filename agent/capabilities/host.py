@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from agent import cgroups
+from wire.processes import cgroups
 from wire.resources import Resources
 
 ARCHITECTURES = {

@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-from agent.spawn import run_capped
 from agent.store import memory, schema
 from agent.store.allotments import Allotments
 from agent.store.ledger import Executions
@@ -12,6 +11,7 @@ from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
 from wire.database import Connection, Database
 from wire.failures import TenderError, Unavailable
+from wire.processes.spawn import run_capped
 from wire.supervisor import Writes
 
 MIGRATION_TIME = 60.0

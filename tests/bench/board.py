@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent.cgroups import hierarchies
 from agent.executors.base import Work
 from agent.executors.podman import PodmanExecutor
 from tests.support.podman import IMAGE, TestPodman
 from wire.database import Database
 from wire.failures import Reason
+from wire.processes.cgroups import hierarchies
 
 Row = tuple[str, str]
 

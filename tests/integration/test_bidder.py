@@ -7,11 +7,13 @@ import msgspec
 import pytest
 
 from agent.bidding.bidder import Bidder, fit
-from agent.bidding.hooks import Hooks
+from agent.bidding.hook_child import ask_child
 from agent.bidding.judges import Rules
-from agent.config import BiddingSettings, HookSettings
+from agent.config import BiddingSettings
 from tests.support.bidding import GB, MB, facts, invitation, job, ledger, local_input, node
 from wire.failures import Reason
+from wire.hooks.asking import Hooks
+from wire.hooks.settings import HookSettings
 from wire.messages import Bid, encode
 from wire.resources import Resources
 from wire.states import NodeState
@@ -30,7 +32,7 @@ def script(tmp_path):
 
 def bidder(books, *hooks, now=None, **bidding):
     rules = Rules(BiddingSettings(**bidding))
-    return Bidder(rules, books, Hooks(hooks, node_id="n-1"), **({"now": now} if now else {}))
+    return Bidder(rules, books, Hooks(hooks, post=ask_child), **({"now": now} if now else {}))
 
 
 async def test_a_bid_holds_its_resources_and_scores_what_is_left():

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.bidding.hooks import Hooks
-from agent.config import HookSettings
+from agent.bidding.hook_child import ask_child
 from tests.support.looplag import responsive
+from wire.hooks.asking import Hooks
+from wire.hooks.settings import HookSettings
 
 QUESTION = json.dumps({"node_id": "n-1", "job_id": "j-1"}).encode()
 
@@ -31,7 +32,7 @@ def script(tmp_path):
 
 async def ask(*hooks, question=QUESTION, job_id="j-1"):
     with responsive():
-        return await Hooks(hooks, node_id="n-1").ask(question, job_id=job_id)
+        return await Hooks(hooks, post=ask_child).ask(question, node_id="n-1", job_id=job_id)
 
 
 def codes(opinion):
@@ -66,6 +67,12 @@ async def test_a_json_no_declines_with_its_reason(script):
     opinion = await ask(script("""echo '{"bid": false, "reason": "12 % left"}'""", name="battery"))
     assert not opinion.bid
     assert [(r.code, r.message) for r in opinion.reasons] == [("hook-said-no", "hook battery: 12 % left")]
+
+
+async def test_a_score_of_minus_one_is_a_no_as_in_a_ranking(script):
+    opinion = await ask(script("""echo '{"score": -1, "reason": "not here"}'"""))
+    assert [(r.code, r.message) for r in opinion.reasons] == [("hook-said-no", "hook hook: not here")]
+    assert codes(await ask(script("""echo '{"bid": false, "score": -1}'"""))) == ["hook-said-no"]
 
 
 async def test_bacalhaus_answer_is_understood(script):
@@ -346,8 +353,8 @@ async def test_at_most_four_run_at_a_time(script, tmp_path):
     pipe = tmp_path / "gate"
     os.mkfifo(pipe)
     hook = script(f"touch {tmp_path}/at-$$; cat {pipe} > /dev/null", timeout=30.0)
-    hooks = Hooks([hook], node_id="n")
-    decisions = [asyncio.ensure_future(hooks.ask(b"{}", job_id=f"j-{n}")) for n in range(6)]
+    hooks = Hooks([hook], post=ask_child)
+    decisions = [asyncio.ensure_future(hooks.ask(b"{}", node_id="n", job_id=f"j-{n}")) for n in range(6)]
     async with asyncio.timeout(20):
         while len(list(tmp_path.glob("at-*"))) < 4:
             await asyncio.sleep(0.01)
@@ -364,7 +371,7 @@ async def test_at_most_four_run_at_a_time(script, tmp_path):
 
 
 async def test_a_queue_behind_hanging_hooks_ends_in_its_own_fault(script):
-    hooks = Hooks([script("sleep 60", timeout=1.0)], node_id="n")
-    opinions = await asyncio.gather(*(hooks.ask(b"{}", job_id=f"j-{n}") for n in range(12)))
+    hooks = Hooks([script("sleep 60", timeout=1.0)], post=ask_child)
+    opinions = await asyncio.gather(*(hooks.ask(b"{}", node_id="n", job_id=f"j-{n}") for n in range(12)))
     found = {reason.code for opinion in opinions for reason in opinion.reasons}
     assert found == {"hook-timeout", "hook-busy"}

@@ -10,11 +10,13 @@ import time
 
 import pytest
 
-from agent.bidding.hook_http import is_json
-from agent.bidding.hooks import Hooks
-from agent.config import HookSettings
+from agent.bidding.hook_child import ask_child
 from tests.support.hookserver import dripping, hook_server, plain, raw, self_signed
 from tests.support.looplag import responsive
+from wire.hooks.asking import Hooks
+from wire.hooks.post import post
+from wire.hooks.reply import is_json
+from wire.hooks.settings import HookSettings
 
 QUESTION = json.dumps({"node_id": "n-1", "job_id": "j-1", "name": "$(x) '\" ü\x00"}).encode()
 JSON = "Content-Type: application/json"
@@ -31,17 +33,24 @@ def hook(url, **settings):
     return HookSettings(name="policy", http=url, **{"timeout": 20.0, **settings})
 
 
-async def ask(where, **settings):
-    url = where if isinstance(where, str) else f"http://127.0.0.1:{where.port}/decide?site=7"
-    with responsive():
-        return await Hooks([hook(url, **settings)], node_id="n-1").ask(QUESTION, job_id="j-1")
+@pytest.fixture(params=[ask_child, post], ids=["as a node asks", "as a hub asks"])
+def ask(request):
+    """Asks one hook, through a child process or in this one; both must find the same."""
+
+    async def ask_one(where, **settings):
+        url = where if isinstance(where, str) else f"http://127.0.0.1:{where.port}/decide?site=7"
+        with responsive():
+            hooks = Hooks([hook(url, **settings)], post=request.param)
+            return await hooks.ask(QUESTION, node_id="n-1", job_id="j-1")
+
+    return ask_one
 
 
 def codes(opinion):
     return [reason.code for reason in opinion.reasons]
 
 
-async def test_the_question_is_posted_as_json(server):
+async def test_the_question_is_posted_as_json(server, ask):
     assert (await ask(server)).bid
     head, body = server.requests[0]
     assert head.startswith("POST /decide?site=7 HTTP/1.1\r\n")
@@ -64,7 +73,7 @@ async def test_the_question_is_posted_as_json(server):
         ("200 OK", b'{"score": 40}', "Content-Type: application/vnd.plant+json"),
     ],
 )
-async def test_these_are_a_yes(server, status, body, header):
+async def test_these_are_a_yes(server, status, body, header, ask):
     server.script = plain(status, body, header)
     assert (await ask(server)).bid
 
@@ -83,13 +92,13 @@ async def test_these_are_a_yes(server, status, body, header):
         ("404 Not Found", b"{", JSON, "answered 404"),
     ],
 )
-async def test_these_are_a_no_with_a_reason(server, status, body, header, says):
+async def test_these_are_a_no_with_a_reason(server, status, body, header, says, ask):
     server.script = plain(status, body, header)
     opinion = await ask(server)
     assert [(reason.code, reason.message) for reason in opinion.reasons] == [("hook-said-no", f"hook policy: {says}")]
 
 
-async def test_numbers_of_the_answer_arrive(server):
+async def test_numbers_of_the_answer_arrive(server, ask):
     server.script = plain("200 OK", b'{"bid": true, "score": 12, "cost": 0.5, "ttl": "1m30s"}', JSON_UTF8)
     opinion = await ask(server)
     assert (opinion.score, opinion.cost, opinion.ttl) == (12.0, 0.5, 90.0)
@@ -126,7 +135,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("kind", SCRIPTS)
-async def test_a_fault_does_what_the_owner_says(server, kind):
+async def test_a_fault_does_what_the_owner_says(server, kind, ask):
     server.script, code = SCRIPTS[kind]
     seconds = 2.0 if code == "hook-timeout" else 20.0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -141,7 +150,7 @@ async def test_a_fault_does_what_the_owner_says(server, kind):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
 
 
-async def test_a_server_that_is_away_is_a_fault(server):
+async def test_a_server_that_is_away_is_a_fault(server, ask):
     async with hook_server() as gone:
         port = gone.port
     assert codes(await ask(f"http://127.0.0.1:{port}/")) == ["hook-unreachable"]
@@ -172,23 +181,23 @@ async def test_a_server_that_is_away_is_a_fault(server):
         "255.255.255.255",
     ],
 )
-async def test_addresses_where_credentials_are_had_are_never_asked(host):
+async def test_addresses_where_credentials_are_had_are_never_asked(host, ask):
     opinion = await ask(f"http://{host}/")
     assert codes(opinion) == ["hook-blocked-address"], opinion
 
 
-async def test_loopback_is_the_owners_own_choice_under_every_name(server):
+async def test_loopback_is_the_owners_own_choice_under_every_name(server, ask):
     for host in ("localhost", "127.0.0.1", "127.1", "2130706433", "[::ffff:127.0.0.1]"):
         assert (await ask(f"http://{host}:{server.port}/")).bid, host
 
 
-async def test_a_proxy_in_the_environment_is_not_used(server, monkeypatch):
+async def test_a_proxy_in_the_environment_is_not_used(server, monkeypatch, ask):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert (await ask(server)).bid
 
 
-async def test_a_certificate_of_nobody_is_a_fault_and_one_of_the_owner_is_trusted(tmp_path):
+async def test_a_certificate_of_nobody_is_a_fault_and_one_of_the_owner_is_trusted(tmp_path, ask):
     context, pem = self_signed(tmp_path)
     async with hook_server(context) as server:
         url = f"https://localhost:{server.port}/decide"
@@ -200,11 +209,11 @@ async def test_a_certificate_of_nobody_is_a_fault_and_one_of_the_owner_is_truste
         assert codes(await ask(url, ca=str(tmp_path / "none.pem"))) == ["hook-tls"]
 
 
-async def test_tls_against_a_plain_server_is_a_fault(server):
+async def test_tls_against_a_plain_server_is_a_fault(server, ask):
     assert codes(await ask(f"https://127.0.0.1:{server.port}/")) == ["hook-tls"]
 
 
-async def test_a_cancelled_decision_ends_the_child(server):
+async def test_a_cancelled_decision_ends_the_question(server, ask):
     server.script = dripping(b"", b"", 0.05)
     task = asyncio.ensure_future(ask(server))
     async with asyncio.timeout(30):

@@ -4,13 +4,13 @@ import os
 
 import pytest
 
-from agent import cgroups
 from agent.capabilities import cgroup, engines, gpu, host
 from agent.capabilities.labels import labels
 from agent.capabilities.probe import Probe, fingerprint
 from agent.config import read
 from agent.executors.base import EngineFacts
 from wire.messages import Capabilities, decode, encode
+from wire.processes import cgroups
 from wire.topics import Channel
 
 MIB = 1024 * 1024

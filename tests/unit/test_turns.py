@@ -2,7 +2,7 @@
 
 import asyncio
 
-from agent.bidding.turns import Turns
+from wire.hooks.turns import Turns
 
 
 async def asked(turns: Turns, priority: int, name: str, order: list[str]) -> "asyncio.Task[None]":

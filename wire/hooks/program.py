@@ -1,12 +1,12 @@
-"""Asks a probe hook that is a program: argv without a shell, JSON on stdin, exit code and stdout as the answer."""
+"""Asks a hook that is a program: argv without a shell, JSON on stdin, exit code and stdout as the answer."""
 
 import os
 import stat
 from pathlib import Path
 
-from agent.bidding.hook_answer import ANSWER_CAP, Answer, HookError, first_line, read_answer, said_no
-from agent.config import HookSettings
-from agent.spawn import Fault, run_capped
+from wire.hooks.answer import ANSWER_CAP, Answer, HookError, first_line, read_answer, said_no
+from wire.hooks.settings import HookSettings
+from wire.processes.spawn import Fault, run_capped
 
 MAX_LINKS = 16
 
@@ -27,7 +27,7 @@ async def ask_program(hook: HookSettings, question: bytes, *, node_id: str, job_
 
 
 def check_file(hook: str, path: Path) -> None:
-    """Only a file that nobody but root and the agent's own user can change or swap is run.
+    """Only a file that nobody but root and the user who asks can change or swap is run.
 
     Walks the path as the kernel does, so every link and every folder on the way is looked at.
     """
@@ -53,7 +53,7 @@ def _walk(hook: str, path: Path) -> tuple[Path, os.stat_result]:
         there = here.parent if part == ".." else here / part
         facts = there.lstat()
         if facts.st_uid not in {0, os.geteuid()}:
-            why = f"{there} belongs to neither root nor the agent's user"
+            why = f"{there} belongs to neither root nor the user who asks it"
             raise HookError(hook, "hook-unsafe-file", why, f"chown root {there}")
         if not stat.S_ISLNK(facts.st_mode):
             here = there
@@ -75,3 +75,17 @@ def _check_folder(hook: str, folder: Path, facts: os.stat_result) -> None:
     foreign = stat.S_IWOTH if facts.st_gid in {0, os.getegid()} else stat.S_IWOTH | stat.S_IWGRP
     if facts.st_mode & foreign and not facts.st_mode & stat.S_ISVTX:
         raise HookError(hook, "hook-unsafe-file", f"{folder} can be changed by others", f"chmod go-w {folder}")
+
+
+def not_runnable(hook: HookSettings) -> str:
+    """Why the program of a hook would not be run as things are now; empty when it would, or when it is a URL.
+
+    What is asked at run time too, and what would only be found out by running the program.
+    """
+    if not hook.exec:
+        return ""
+    try:
+        check_file(hook.name, Path(hook.exec[0]))
+    except HookError as error:
+        return error.reason.message
+    return "" if os.access(hook.exec[0], os.X_OK) else f"hook {hook.name}: {hook.exec[0]} is not executable"

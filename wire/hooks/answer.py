@@ -1,4 +1,4 @@
-"""What a probe hook answered, read strictly: yes or no with score, cost, ttl and reason, or a fault with its code."""
+"""What a hook answered, read strictly: yes or no with score, cost, ttl and reason, or a fault with its code."""
 
 import math
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ REASON_CAP = 500
 """Characters of a reason that a hook may give."""
 ANSWER_CAP = 64 * 1024
 MAX_COST = 1e12
+EXCLUDES = -1
+"""A score that means no, as in Bacalhau's rankers."""
 _OWN_KEYS = frozenset({"bid", "score", "cost", "ttl", "reason"})
 
 
@@ -32,6 +34,13 @@ class HookError(Exception):
     def __init__(self, hook: str, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.reason = Reason(code, f"hook {hook}: {message}", hint)
+
+    @classmethod
+    def of(cls, reason: Reason) -> "HookError":
+        """The same fault, of which a child process told."""
+        error = cls("", reason.code, reason.message, reason.hint)
+        error.reason = reason
+        return error
 
 
 def first_line(text: bytes | str) -> str:
@@ -65,7 +74,8 @@ def read_answer(hook: str, data: bytes) -> Answer:
 def _opinion(hook: str, document: dict[str, object]) -> Answer:
     given = {key.lower(): value for key, value in document.items() if value is not None}
     verdicts = [value for key, value in document.items() if key.lower() in {"bid", "shouldbid"}]
-    if any(not isinstance(verdict, bool) or verdict != verdicts[0] for verdict in verdicts):
+    excludes = given.get("score") == EXCLUDES
+    if any(not isinstance(verdict, bool) or verdict != (verdicts[0] and not excludes) for verdict in verdicts):
         why = "it is not clear whether the answer is yes or no"
         raise HookError(hook, "hook-bad-answer", why, "answer one bid: true or false")
     if not verdicts and not _OWN_KEYS & set(given):
@@ -73,7 +83,7 @@ def _opinion(hook: str, document: dict[str, object]) -> Answer:
     reason = given.get("reason", "")
     if not isinstance(reason, str):
         raise HookError(hook, "hook-bad-answer", "reason is not text")
-    if verdicts and not verdicts[0]:
+    if excludes or (verdicts and not verdicts[0]):
         return said_no(hook, first_line(reason) or "it said no without a reason")
     return Answer(
         bid=True,

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agent import cgroups
+from wire.processes import cgroups
 
 _PAUSE = 0.01
 _ROUNDS = 100

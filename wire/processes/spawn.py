@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO
 
-from agent.enclosure import Enclosure
+from wire.processes.enclosure import Enclosure
 
 CAP = 64 * 1024
 _CHUNK = 64 * 1024

@@ -1,0 +1,1 @@
+"""Short programs run to their end, with nothing of them left behind."""
