@@ -125,7 +125,7 @@ async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeepi
     tasks: list[asyncio.Task[object]] = [
         asyncio.create_task(link.run(), name="link"),
         asyncio.create_task(server.serve(make_api(hub)), name="api"),
-        asyncio.create_task(_tick(hub), name="tick"),
+        asyncio.create_task(tick(hub), name="tick"),
         asyncio.create_task(housekeeping.run(), name="housekeeping"),
         asyncio.create_task(hub.retention.run(), name="retention"),
         asyncio.create_task(hub.inbox.replaced.wait(), name="replaced"),
@@ -164,7 +164,7 @@ def _write_ready(folder: Path, url: str) -> None:
     write_whole(folder / READY_FILE, msgspec.json.encode({"url": url, "pid": os.getpid()}))
 
 
-async def _tick(hub: Hub) -> None:
+async def tick(hub: Hub) -> None:
     """What no message announces: nodes that fell silent and jobs that have waited long enough."""
     while True:
         await asyncio.sleep(TICK)

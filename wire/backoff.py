@@ -16,7 +16,6 @@ class Backoff:
         self._first, self._most, self._least, self._stable = first, most, least, stable
         self._tries = 0
         self._settled_at: float | None = None
-        self._random = random.Random()  # noqa: S311  spreads load, protects nothing
 
     def settled(self) -> None:
         self._settled_at = clock.monotonic()
@@ -28,4 +27,4 @@ class Backoff:
         self._settled_at = None
         bound = min(self._most, self._first * 2 ** min(self._tries, 30))
         self._tries += 1
-        return max(self._least, self._random.uniform(0, bound))
+        return max(self._least, random.uniform(0, bound))  # noqa: S311  spreads load, protects nothing

@@ -79,7 +79,8 @@ class Outbox:
                 await self._pause(1.0)
                 continue
             if not progressed:
-                await self._pause(self._resend_after)
+                # With nothing on its way there is nothing to send again: an idle node is not woken for it.
+                await self._pause(self._resend_after if self._sent != self._acked else None)
                 self._resend_stale()
 
     async def _round(self) -> bool:
@@ -94,7 +95,7 @@ class Outbox:
                 return True
         return False
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float | None) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

@@ -57,7 +57,7 @@ async def listing(hub: HubProcess, query: str, count: int) -> list[float]:
     times: list[float] = []
     async with Connection(hub.url) as http:
         for _ in range(count):
-            token = page(random.randrange(max(1, STORED - 100)))  # noqa: S311  any place will do
+            token = page(random.randrange(max(1, STORED - 100)))
             start = time.perf_counter()
             status, answer = await http.send("GET", f"{JOBS}?{query.replace('{token}', token)}")
             times.append((time.perf_counter() - start) * 1000)
