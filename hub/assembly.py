@@ -129,7 +129,9 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         quotas=quotas,
         presigner=Presigner(),
         results=results,
-        retention=Retention(database=database, board=board, blobs=blobs, results=results, keep=config.keep),
+        retention=Retention(
+            database=database, board=board, blobs=blobs, results=results, users=access.users, keep=config.keep
+        ),
         blobs=blobs,
         feed=feed,
         joblogs=JobLogs(database, feed, outputs),

@@ -50,11 +50,11 @@ def anew() -> Generator[None]:
 
 
 def about(target: str, **details: str) -> None:
-    """Name what the change that is under way is about; callable also inside of a transaction."""
+    """Name what the change that is under way is about, "" for nothing; callable also inside of a transaction."""
     pending = _current.get()
     if pending is not None and not pending.written:
         pending.target = target[:DETAIL_MOST]
-        pending.details |= {name: text[:DETAIL_MOST] for name, text in details.items()}
+        pending.details |= {name: text[:DETAIL_MOST] for name, text in details.items() if text}
 
 
 class AuditedDatabase(Database):

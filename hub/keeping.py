@@ -39,9 +39,15 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of copies of results on the hub."""
     tokens: float = 7 * DAY
     """Seconds in which the same idempotency token finds the job that it made."""
+    audit: float = 365 * DAY
+    """Seconds for which an entry of the audit log is kept; an entry says which ones went."""
+    most_audit: int = 1_000_000
+    """Newest entries of the audit log."""
+    keys: float = 30 * DAY
+    """Seconds after its end for which an API key is still shown."""
 
 
-_DURATIONS = {"jobs", "details", "blobs", "results", "tokens"}
+_DURATIONS = {"jobs", "details", "blobs", "results", "tokens", "audit", "keys"}
 _SIZES = {"database", "results_size"}
 
 

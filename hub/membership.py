@@ -9,6 +9,7 @@ from hub.store import executions as executions_store
 from hub.store import fleet
 from hub.store.records import ExecutionRecord
 from hub.tokens import TokenUse
+from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Conflict, NotFound
 from wire.states import Membership
@@ -60,6 +61,7 @@ class Members:
         return _known(record)
 
     async def save_token(self, token_hash: str, *, expires: int, approve: bool) -> None:
+        audit.about(f"join token {token_hash[:16]}", approve=str(approve).lower(), expires=clock.rfc3339(expires))
         await self._db.write(
             lambda connection: fleet.save_token(connection, token_hash, expires=expires, approve=approve)
         )
@@ -94,6 +96,7 @@ class Members:
         message = message[:MESSAGE_MOST]
 
         def write(connection: Connection) -> list[ExecutionRecord]:
+            audit.about(f"node {node.id}", name=node.name, decision=action, message=message)
             lost: list[ExecutionRecord] = []
             if membership is not Membership.APPROVED:
                 lost = executions_store.lose_all(connection, node.id, f"node {node.name} was {_DONE[action]}")

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
+from hub.access.users import Users
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.keeping import Keeping
 from hub.results import Results
-from hub.store import fleet, search
+from hub.store import audit, fleet, search
 from hub.store import retention as store
 from wire import clock
 from wire.database import Connection, Database
@@ -37,8 +38,11 @@ COMPACTED = "compacted"
 class Retention:
     """`round` is what was removed in a round, by kind, for logs and tests."""
 
-    def __init__(self, *, database: Database, board: Board, blobs: Blobs, results: Results, keep: Keeping) -> None:
+    def __init__(
+        self, *, database: Database, board: Board, blobs: Blobs, results: Results, users: Users, keep: Keeping
+    ) -> None:
         self._db, self._board, self._blobs, self._results, self.keep = database, board, blobs, results, keep
+        self._users = users
         results.kept = keep.results_size
 
     async def run(self, first: float = FIRST, every: float = EVERY) -> None:
@@ -66,6 +70,9 @@ class Retention:
             await self._trim(live, gone)
         gone["blobs"] += await self._blobs.sweep(keep.blobs, self._is_named)
         gone["results"] += await self._results.sweep(keep.results)
+        gone["keys"] += await self._users.forget_expired(now - int(keep.keys * 1e9))
+        through = await self._part(lambda c: audit.anchor(c, keep.most_audit, now - int(keep.audit * 1e9)))
+        gone["audit entries"] += await self._all(lambda c: audit.drop_through(c, through, PART)) if through else 0
         await self._shrink()
         return +gone
 

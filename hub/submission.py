@@ -76,15 +76,17 @@ class Submissions:
         """The job's id. A new job is committed together with its first plan."""
         digest = hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
         token, new = submission.idempotency_token, _new_job(spec, clock.unix_ns())
+        token = f"{spec.namespace}/{token}" if token else ""  # those of other namespaces are none of its business
         plan = self._dispatcher.begin(new)
 
         def write(connection: Connection) -> tuple[str, NewVersion | None, Done]:
             earlier = search.idempotent(connection, token, digest) if token else None
             if earlier is not None:
+                audit.about("")  # nothing is changed
                 return earlier, None, Done()
             version = _commit(connection, new, force=submission.force)
             self._quotas.admit(connection, version.job)
-            audit.about(f"job {version.job.id}", name=version.job.name, namespace=version.job.namespace)
+            _tell(version.job, specification=digest)
             done = plan.commit(connection) if version.job is new else Done()
             if token:
                 search.keep_idempotent(connection, token, digest, version.job.id, new.created)
@@ -109,6 +111,7 @@ class Submissions:
         def write(connection: Connection) -> NewVersion:
             made = versions.rerun(connection, job_id, version, reason[:REASON_MOST])
             self._quotas.admit(connection, made.job)
+            _tell(made.job, reason=reason)
             return made
 
         return await self._db.write(write, self._dispatcher.taken_up)
@@ -133,6 +136,7 @@ class Submissions:
             raise Conflict(f"cannot stop job in state {job.state.value.capitalize()}")
 
         def write(connection: Connection) -> JobRecord:
+            _tell(job, reason=reason)
             jobs_store.request_stop(connection, job.id, reason[:REASON_MOST])
             return jobs_store.job_by_id(connection, job.id)
 
@@ -166,6 +170,11 @@ class Submissions:
         for place, item in enumerate(job.task.input_sources):
             field = f"Tasks[0].InputSources[{place}].Source.Type"
             _known("input source", field, item.source.type, item.source.type.lower(), inputs)
+
+
+def _tell(job: JobRecord, **details: str) -> None:
+    """Name the job in the audit log."""
+    audit.about(f"job {job.id}", name=job.name, namespace=job.namespace, version=str(job.version), **details)
 
 
 def _known(what: str, field: str, written: str, wanted: str, known: set[str]) -> None:

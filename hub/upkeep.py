@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from hub import audit
 from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
@@ -96,6 +97,8 @@ class Upkeep:
             self._dispatcher.wake_all()
 
         record = msgspec.structs.replace(record, node_id=node.id)
+        labels = " ".join(f"{key}={value}" for key, value in sorted(record.labels.items()))
+        audit.about(f"node {node.id}", name=node.name, mode=record.mode.value, labels=labels, why=record.why)
         await self._db.write(lambda connection: store.save(connection, record), then)
 
     def heard(self, node: Node) -> None:

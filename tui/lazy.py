@@ -35,6 +35,7 @@ PARTS = (
     Part("node", "tui.cli.node:app", "tui", "The boxes of the fleet: list, approve, reject, invite."),
     Part("user", "tui.cli.user:app", "tui", "Users of the hub: add, change, remove."),
     Part("key", "tui.cli.key:app", "tui", "API keys of users: list, add, revoke."),
+    Part("audit", "tui.cli.audit:app", "tui", "Who changed what at the hub: list, export, verify."),
     Part("hub", "hub.cli:app", "hub", "Run a hub.", needs=HUB_NEEDS),
     Part("agent", "agent.cli:app", "agent", "Run the agent on this box, check the box.", needs=AGENT_NEEDS),
     Part(

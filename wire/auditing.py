@@ -62,15 +62,28 @@ class Verifier:
             raise BrokenChain(entry.seq, f"does not follow entry {self.head[0]}")
         if self._noted.pop(entry.seq, found) != found:
             raise BrokenChain(entry.seq, "is not the one that was noted")
-        if entry.action == PRUNED and self._gap == (int(entry.details["through"]), entry.details["hash"]):
+        if self._gap is not None and entry.action == PRUNED and _explains(entry, self._gap):
             self._gap = None
         self.head = (entry.seq, found)
         self.count += 1
         return entry
 
-    def end(self) -> None:
-        """All entries were given. Raises BrokenChain when some are missing."""
+    def end(self, claimed: tuple[int, str] | None = None) -> None:
+        """All entries were given; `claimed` is the end that the hub names. Raises BrokenChain when some are missing."""
         if self._gap is not None:
             raise BrokenChain(self._gap[0], "it and all before it are missing, and no entry says why")
+        if claimed is not None and claimed != self.head:
+            if claimed[0] > self.head[0]:
+                raise BrokenChain(self.head[0] + 1, f"it and all to {claimed[0]} were written and are missing")
+            raise BrokenChain(self.head[0], "is not the last one that the hub names")
         if self._noted and max(self._noted) > self.head[0]:
             raise BrokenChain(max(self._noted), "was noted and is missing")
+
+
+def _explains(entry: Entry, gap: tuple[int, str]) -> bool:
+    """Whether an entry tells that those before a gap were dropped on purpose; they go in parts, the oldest first."""
+    through, dropped = entry.details.get("through", ""), entry.details.get("hash", "")
+    if not (through.isascii() and through.isdigit()) or len(through) > 18 or int(through) >= entry.seq:
+        return False
+    # While some are still there that may go, their chain leads to this entry by itself.
+    return gap[0] < int(through) or gap == (int(through), dropped)

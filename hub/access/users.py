@@ -219,6 +219,15 @@ class Users:
 
         await self._db.write(write, then)
 
+    async def forget_expired(self, before: int) -> int:
+        """Drop keys that ended before that time, in unix nanoseconds. Returns how many went."""
+
+        def then(gone: list[str]) -> None:
+            for key_id in gone:
+                self.keys.pop(key_id, None)
+
+        return len(await self._db.write(lambda connection: store.forget_expired_keys(connection, before), then))
+
 
 def _new_key(wish: KeyRecord, now: int) -> tuple[str, KeyRecord]:
     key, key_id = secrets.new_key()

@@ -1,7 +1,7 @@
 """The one place where errors become HTTP: status codes and Bacalhau's error body."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -73,8 +73,21 @@ def http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     code = {400: "BadRequest", 408: "Timeout", 413: "TooLarge", 415: "UnsupportedMediaType"}.get(
         status, "InternalError"
     )
-    details = {"Extra": str(error.extra)[:500]} if getattr(error, "extra", None) else None
-    return Response(body(status, error.detail, code=code, component="APIServer", details=details), status_code=status)
+    message, hint, details = _parameter(request, error) or (error.detail, "", None)
+    told = body(status, message, code=code, component="APIServer", hint=hint, details=details)
+    return Response(told, status_code=status)
+
+
+def _parameter(request: Request[Any, Any, Any], error: HTTPException) -> tuple[str, str, dict[str, str]] | None:
+    """Message, hint and details for a parameter that the framework did not take; it names the parameter itself."""
+    extra: object = getattr(error, "extra", None)
+    if not isinstance(extra, list) or not extra or not isinstance(extra[0], dict):
+        return None
+    fault = cast(dict[str, object], extra[0])
+    field, expected = str(fault.get("key", ""))[:80], str(fault.get("message", ""))[:200]
+    value = request.query_params.get(field) or request.path_params.get(field, "")
+    hint = expected[:1].lower() + expected[1:].replace("`", "")
+    return f"the parameter {field} cannot be used", hint, {"Field": field, "Value": str(value)[:80]}
 
 
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from litestar import Router, delete, get, put, route
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from hub import audit
 from hub.api import selectors, shapes
 from hub.api.bodies import Req, read_body, stop_reason
 from hub.api.gate import caller_of
@@ -170,6 +171,7 @@ async def stop(
     told = await stop_reason(request)
     job = await find_job(request, name, namespace)
     if is_true(purge):
+        audit.about(f"job {job.id}", name=job.name, namespace=job.namespace, purge="true")
         await hub_of(request).retention.purge(job.id)
         return {"EvaluationID": ""}
     return {"EvaluationID": await hub_of(request).submissions.stop(job, reason or told)}
@@ -190,7 +192,7 @@ async def history(
 ) -> dict[str, Any]:
     """Events in order. The token stays until the job is over and all were given, so a client can follow."""
     page = page_of(limit, next_token, "", "", {"": "created"})
-    start = _nanoseconds(since) if since else 0
+    start = nanoseconds(since) if since else 0
     kind = event_type.lower() or "all"
     if kind not in KINDS:
         hint = f"one of: {', '.join(KINDS)}"
@@ -256,7 +258,7 @@ async def find_job(request: Req, name: str, namespace: str) -> JobRecord:
     return found
 
 
-def _nanoseconds(text: str) -> int:
+def nanoseconds(text: str) -> int:
     """Unix nanoseconds of unix seconds or of a time as RFC 3339 writes it; without a zone it is UTC."""
     try:
         if re.fullmatch(r"[0-9]{1,10}", text):

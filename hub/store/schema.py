@@ -244,6 +244,7 @@ CREATE TABLE api_keys (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX api_keys_by_user ON api_keys (user);
 
--- `entry` holds the exact bytes of which `hash` is the SHA-256; each names the hash of the one before.
-CREATE TABLE audit (seq INTEGER PRIMARY KEY, entry BLOB NOT NULL, hash TEXT NOT NULL) STRICT;
+-- `entry` holds the exact bytes of which `hash` is the SHA-256; each names the hash of the one before. SQLite
+-- remembers the last number, so that entries cut off at the end are missed.
+CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, entry BLOB NOT NULL, hash TEXT NOT NULL) STRICT;
 """  # noqa: S608  words of our own
