@@ -11,6 +11,7 @@ from agent.config import read
 from agent.identity import Identity, Joined
 from agent.parts import Parts
 from agent.store import schema as agent_schema
+from hub import ids
 from hub.app import tick
 from hub.assembly import build
 from hub.config import HubConfig
@@ -97,6 +98,7 @@ class HubMachine(Machine):
 
     async def run(self) -> None:
         self.hub = None
+        ids._last = 0  # a new process begins anew
         database = SimAuditedDatabase(self.config.data_dir / "hub.db")
         database.open()
         topics = Topics(self.config.root)

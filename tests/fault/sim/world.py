@@ -15,7 +15,7 @@ from hub.enrolment import KnownNode
 from hub.pki import Pki
 from tests.fault.sim import machines
 from tests.fault.sim.broker import Broker
-from tests.fault.sim.loop import VirtualLoop
+from tests.fault.sim.loop import EPOCH, VirtualLoop
 from tests.fault.sim.machines import HubMachine, NodeMachine
 from tests.fault.sim.seams import installed
 from tests.fault.sim.watch import HubWatch, NodeWatch, Violation
@@ -94,6 +94,13 @@ class World:
             )
             await self.as_hub(lambda hub, known=known: hub.members.save_enrolled(known))
             node.start()
+        await self.until(self._all_here, 60, "all nodes are online")
+
+    def _all_here(self) -> bool:
+        hub, now = self.hub.hub, int((EPOCH + self.loop.now) * 1e9)
+        return hub is not None and all(
+            node.id in hub.registry.nodes and hub.registry.nodes[node.id].invitable(now) for node in self.nodes
+        )
 
     async def as_hub(self, work: Callable[[Any], Any]) -> Any:
         """Run a coroutine inside of the hub's process. Raises ConnectionError when the hub dies under it."""
