@@ -13,7 +13,7 @@ from agent.config import AgentConfig
 from agent.identity import Identity, Joined, load_or_make
 from agent.parts import Parts
 from agent.store.store import Store
-from wire.failures import Conflict, ExecutionFailed, TenderError
+from wire.failures import ExecutionFailed, InvalidRequest, TenderError
 from wire.only_one import only_one
 from wire.states import Membership
 from wire.supervisor import Supervisor
@@ -47,7 +47,7 @@ async def _join(config: AgentConfig, identity: Identity, say: Callable[[str], No
         return joined
     token = session.token_of(config.hub.join_token, config.hub.join_token_file)
     if not token:
-        raise Conflict(
+        raise InvalidRequest(
             "this node has not joined a fleet", hint="get a token with `tender node token` and start with --join TOKEN"
         )
     say(f"joining as {identity.node_id}")

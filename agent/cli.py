@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -12,8 +13,9 @@ import typer
 
 from agent import app as agent_app
 from agent.config import AgentConfig, load
-from agent.doctor import examine, report
-from wire.failures import TenderError
+from agent.doctor import examine
+from wire.failures import InvalidRequest, TenderError
+from wire.findings import exit_code, report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +33,8 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-BAD_SETTINGS = 78
-"""Exit code for settings that cannot work (EX_CONFIG): a supervisor need not try again."""
+BAD_SETTINGS = os.EX_CONFIG
+"""Exit code for settings that cannot work: a supervisor need not try again."""
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with the settings.")]
 DataDir = Annotated[str | None, typer.Option(help="Where identity, database and work are kept.")]
@@ -79,6 +81,8 @@ def run(
     settings = _settings(config, options, join)
     try:
         asyncio.run(agent_app.run(settings, say=_say, with_fake=bool(fake_engine)))
+    except InvalidRequest as error:
+        _fail(error, BAD_SETTINGS)
     except TenderError as error:
         _fail(error, 1)
     except OSError as error:
@@ -97,8 +101,7 @@ def doctor(
     settings = _settings(config, {"data-dir": data_dir}, "")
     findings = asyncio.run(examine(settings))
     typer.echo(report(findings, as_json=bool(as_json)))
-    if any(finding.verdict == "fail" for finding in findings):
-        raise typer.Exit(1)
+    raise typer.Exit(exit_code(findings))
 
 
 def _settings(path: Path | None, options: dict[str, object], token: str) -> AgentConfig:

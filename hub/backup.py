@@ -22,6 +22,8 @@ from wire.wholefile import write_whole
 
 DATABASE, INDEX = "hub.db", "backup.json"
 VERSION = 1
+LAST = "last-backup.json"
+NOTE_CAP = 64 * 1024
 INDEX_CAP = 64 * 1024 * 1024
 _NAME = re.compile(r"hub\.db|pki/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}|blobs/[0-9a-f]{64}|broker/port")
 
@@ -31,6 +33,13 @@ class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sha256: str
     size: int
+
+
+class LastBackup(msgspec.Struct, frozen=True):
+    """Where the last backup went and when it was taken, in unix seconds."""
+
+    folder: str
+    taken: int
 
 
 class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +80,17 @@ def back_up(data_dir: Path, target: Path) -> Index:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    with contextlib.suppress(OSError):  # a note for the doctor; whoever backs up may have no right to leave it
+        write_whole(data_dir / LAST, msgspec.json.encode(LastBackup(str(target), index.taken)))
     return index
+
+
+def last_backup(data_dir: Path) -> LastBackup | None:
+    """The newest backup that was made of this hub, as far as it is known here."""
+    try:
+        return msgspec.json.decode((data_dir / LAST).read_bytes()[:NOTE_CAP], type=LastBackup)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def _others(data_dir: Path) -> list[str]:

@@ -12,12 +12,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from hub import upkeep_cli
+from hub import doctor_cli, options, upkeep_cli
 from hub.config import HubConfig
 from hub.keeping import read_keeping
 from hub.policy import Policy
 from hub.policy import load as load_policy
-from wire.failures import Conflict, InvalidRequest, NotFound, TenderError
+from wire.failures import Conflict, InvalidRequest, TenderError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help="Run a hub."
@@ -33,6 +33,7 @@ class Level(StrEnum):
 
 app.command()(upkeep_cli.backup)
 app.command()(upkeep_cli.restore)
+app.command()(doctor_cli.doctor)
 
 
 @app.callback()
@@ -42,29 +43,27 @@ def main() -> None:
 
 @app.command()
 def serve(
-    data_dir: Annotated[Path, typer.Option(help="Where the hub keeps its data.")] = Path("tender-hub"),
-    api_host: Annotated[str, typer.Option(help="Address of the REST API.")] = "127.0.0.1",
-    api_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API; 0 takes a free one.")] = 1234,
-    broker: Annotated[str, typer.Option(help="`managed`, or host:port[,host:port] of your own broker.")] = "managed",
-    broker_host: Annotated[str, typer.Option(help="Address on which the managed broker listens.")] = "127.0.0.1",
-    broker_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the managed broker; 0 takes a free one and keeps it.")
-    ] = 0,
-    broker_ca: Annotated[str, typer.Option(help="CA file of your own broker.")] = "",
-    broker_cert: Annotated[str, typer.Option(help="The hub's certificate for your own broker.")] = "",
-    broker_key: Annotated[str, typer.Option(help="The hub's key for your own broker.")] = "",
+    data_dir: options.DataDir = Path("tender-hub"),
+    api_host: options.ApiHost = "127.0.0.1",
+    api_port: options.ApiPort = 1234,
+    broker: options.Broker = "managed",
+    broker_host: options.BrokerHost = "127.0.0.1",
+    broker_port: options.BrokerPort = 0,
+    broker_ca: options.BrokerCa = "",
+    broker_cert: options.BrokerCert = "",
+    broker_key: options.BrokerKey = "",
     advertise: Annotated[
         list[str] | None, typer.Option(help="Host name under which nodes and clients reach this hub; may be repeated.")
     ] = None,
-    hub_id: Annotated[str, typer.Option(help="Name of this hub.")] = "hub",
+    hub_id: options.HubId = "hub",
     public_url: Annotated[str, typer.Option(help="URL under which nodes and clients reach the API.")] = "",
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Approve every node that joins.")] = False,  # noqa: FBT002
-    allow_open: Annotated[bool, typer.Option("--allow-open", help="Listen beyond loopback without users.")] = False,  # noqa: FBT002
+    allow_open: options.AllowOpen = False,  # noqa: FBT002
     keep: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="How long or how much is kept, like jobs=30d; may be repeated."),
     ] = None,
-    policy: Annotated[Path | None, typer.Option(help="TOML with job defaults, ranking weights and quotas.")] = None,
+    policy: options.PolicyFile = None,
     user_rate: Annotated[float, typer.Option(min=1, help="Requests a second of one user.")] = 1000,
     address_rate: Annotated[float, typer.Option(min=1, help="Requests a second of one stranger's address.")] = 50,
     log_level: Annotated[Level, typer.Option(help="What goes to stderr.")] = Level.INFO,
@@ -76,7 +75,7 @@ def serve(
     try:
         kept, rules = read_keeping(keep or []), load_policy(policy) if policy else Policy()
     except TenderError as error:
-        _fail(error.message, error.hint)
+        _fail(error.message, error.hint, os.EX_CONFIG)
     config = HubConfig(
         data_dir=data_dir.absolute(),
         api_host=api_host,
@@ -102,6 +101,8 @@ def serve(
         from hub.app import serve as run  # noqa: PLC0415  --help must not pay for the whole hub
 
         _run(run(config))
+    except InvalidRequest as error:
+        _fail(error.message, error.hint, os.EX_CONFIG)
     except TenderError as error:
         _fail(error.message, error.hint)
     except OSError as error:
@@ -112,7 +113,7 @@ def serve(
 @app.command("add-user")
 def add_user(
     name: Annotated[str, typer.Argument(help="Name of the user; it may do everything.")],
-    data_dir: Annotated[Path, typer.Option(help="Where the hub keeps its data.")] = Path("tender-hub"),
+    data_dir: options.DataDir = Path("tender-hub"),
 ) -> None:
     """Add an administrator before the first start, and print its API key. Later: `tender user add`."""
     try:
@@ -136,7 +137,7 @@ def _check(config: HubConfig) -> None:
         if not file:
             raise InvalidRequest(f"{option} is missing", hint="your own broker is reached by mutual TLS, and only so")
         if not Path(file).is_file():
-            raise NotFound(f"{option}: there is no file {file}")
+            raise InvalidRequest(f"{option}: there is no file {file}", hint="is the path right?")
     if config.api_port:
         _require_free(config.api_host, config.api_port, "--api-port")
     if config.managed and config.broker_port:
@@ -157,9 +158,10 @@ def _require_free(host: str, port: int, option: str) -> None:
         ) from None
 
 
-def _fail(message: str, hint: str) -> NoReturn:
+def _fail(message: str, hint: str, code: int = 1) -> NoReturn:
+    """EX_CONFIG tells a supervisor that trying again will not help."""
     typer.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

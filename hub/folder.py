@@ -1,6 +1,7 @@
 """The hub's data folder, opened by one program at a time: `tender hub serve`, or one that prepares it."""
 
 import contextlib
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def open_folder(folder: Path, hint: str) -> Generator[Database]:
 
 def _open_database(path: Path) -> Database:
     database = AuditedDatabase(path)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let everybody read it
     try:
         migrate(path, schema.SCHEMA, schema.VERSION, shrinks=True)
         database.open()

@@ -36,6 +36,12 @@ async def end_leftover(pid_file: Path) -> bool:
         os.close(handle)
 
 
+def lives(pid_file: Path) -> int | None:
+    """The process id of the broker that `pid_file` names, while it lives."""
+    named = _read(pid_file)
+    return named[0] if named is not None and _is_it(*named) else None
+
+
 def _read(pid_file: Path) -> tuple[int, str, str] | None:
     try:
         pid, start, boot = pid_file.read_text()[:200].split()

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import ssl
 from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 import aiomqtt
@@ -173,3 +174,24 @@ def mutual_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
     context.load_verify_locations(ca)
     context.load_cert_chain(certificate, key)
     return context
+
+
+async def trial(options: Options, will: Outgoing, messages: Sequence[Outgoing]) -> tuple[list[bool], int]:
+    """Open a session once and close it: which messages the broker took, and the bytes of its largest packet.
+
+    What waits for this client is not acknowledged, so it stays. Raises Unavailable when there is no session.
+    """
+    host, port = options.hosts[0]
+    taken: list[bool] = []
+    try:
+        session = Session(options, host, port, will)
+        async with session.open():
+            for message in messages:
+                try:
+                    await session.publish(message)
+                    taken.append(True)
+                except PublishRefused:
+                    taken.append(False)
+            return taken, session.largest
+    except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+        raise Unavailable(f"{host}:{port}: {error}") from error

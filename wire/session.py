@@ -172,6 +172,11 @@ class Session:
         self._paho.on_connect = on_connect
         self._paho.on_disconnect = on_disconnect
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest packet that the broker takes; known once the session is open."""
+        return self._largest
+
     def open(self) -> contextlib.AbstractAsyncContextManager["Session"]:
         return self._opened()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from agent import session
 from agent.config import AgentConfig
-from agent.doctor.finding import Finding
 from agent.identity import load_or_make
 from wire.failures import TenderError
+from wire.findings import Finding
 
 PATIENCE = 5.0
 

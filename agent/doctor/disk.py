@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from agent.config import AgentConfig
-from agent.doctor.finding import Finding
 from agent.health import disk_check
+from wire.findings import Finding
 
 
 async def check(config: AgentConfig) -> Finding:

@@ -1,7 +1,7 @@
 """Can the owner's probe hooks be run, and by nobody else be changed?"""
 
 from agent.config import AgentConfig
-from agent.doctor.finding import Finding
+from wire.findings import Finding
 from wire.hooks.program import not_runnable
 
 

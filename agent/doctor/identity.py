@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from agent.config import AgentConfig
-from agent.doctor.finding import Finding
 from agent.identity import load_or_make
 from wire import clock
 from wire.failures import TenderError
+from wire.findings import Finding
 
 
 async def check(config: AgentConfig) -> Finding:

@@ -3,10 +3,10 @@
 import shutil
 
 from agent.config import AgentConfig
-from agent.doctor.finding import Finding
 from agent.executors.http_network import ENFORCED, enforcement
 from agent.executors.podman_socket import look
 from agent.offers import usual_socket
+from wire.findings import Finding
 from wire.params import engine_kind
 
 

@@ -4,7 +4,7 @@ import importlib.util
 import sys
 
 from agent.config import AgentConfig
-from agent.doctor.finding import Finding
+from wire.findings import Finding
 
 FLOOR = (3, 11)
 NEEDED = ("aiomqtt", "msgspec", "nacl", "cryptography", "sqlite_utils")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from agent.config import AgentConfig
-from agent.doctor.finding import Finding
 from agent.executors.wasm import WasmExecutor
+from wire.findings import Finding
 from wire.params import engine_kind
 
 FLOOR = 50

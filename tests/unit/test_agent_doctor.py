@@ -1,6 +1,7 @@
 """The doctor says of each thing whether it is well, and what to do when it is not."""
 
 import json
+import os
 
 import msgspec
 import pytest
@@ -8,7 +9,8 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config import read
-from agent.doctor import CHECKS, examine, report
+from agent.doctor import CHECKS, examine
+from wire.findings import report
 
 
 @pytest.fixture
@@ -84,9 +86,15 @@ def test_settings_that_cannot_work_end_with_the_exit_code_for_settings(tmp_path)
     bad = tmp_path / "agent.toml"
     bad.write_text('[bidding]\nlocality = "elsewhere"\n')
     result = CliRunner().invoke(app, ["run", "--config", str(bad), "--data-dir", str(tmp_path)])
-    assert (result.exit_code, "elsewhere" in result.output) == (78, True)
+    assert (result.exit_code, "elsewhere" in result.output) == (os.EX_CONFIG, True)
+
+
+def test_a_token_file_that_is_not_there_is_a_bad_setting(tmp_path):
+    words = ["run", "--data-dir", str(tmp_path / "data"), "--join-token-file", str(tmp_path / "none")]
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, "the join token cannot be read" in result.output) == (os.EX_CONFIG, True)
 
 
 def test_a_node_that_has_not_joined_says_how_to(tmp_path):
     result = CliRunner().invoke(app, ["run", "--data-dir", str(tmp_path / "data")])
-    assert (result.exit_code, "--join TOKEN" in result.output) == (1, True)
+    assert (result.exit_code, "--join TOKEN" in result.output) == (os.EX_CONFIG, True)

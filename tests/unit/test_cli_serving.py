@@ -1,5 +1,6 @@
 """`hub serve` and `agent run` refuse what cannot work in one line, before they make anything."""
 
+import os
 import socket
 
 import pytest
@@ -27,12 +28,14 @@ def agent(tmp_path, *words):
             ["--broker", "mqtt.example:8883", "--broker-ca", "/no/ca.pem"],
             "--broker-ca: there is no file /no/ca.pem",
         ),
+        (["--keep", "nothing=1"], "names nothing that is kept"),
+        (["--policy", "/no/policy.toml"], "/no/policy.toml"),
         (["--api-host", "0.0.0.0", "--api-port", "0"], "would listen on 0.0.0.0 without users"),  # noqa: S104
     ],
 )
 def test_a_hub_that_cannot_be_is_refused_before_it_makes_anything(tmp_path, words, error):
     done = hub(tmp_path, *words)
-    assert done.exit_code == 1
+    assert done.exit_code == os.EX_CONFIG
     assert error in done.stderr
     assert not (tmp_path / "hub").exists()
 

@@ -12,6 +12,7 @@ from agent.cli import BAD_SETTINGS
 from hub.mosquitto import BrokerSettings, access_list, configuration
 from hub.pki import Credentials
 from tests.support.documents import ROOT
+from tui.exits import USAGE
 
 BROKER = "[Service]\nType=notify\nExecStart=/usr/sbin/mosquitto -c /etc/mosquitto/mosquitto.conf\n"
 PROGRAMS = ("opt/tender/current/bin/tender", "usr/sbin/mosquitto")
@@ -107,7 +108,7 @@ def test_the_agent_may_end_without_its_work_and_starts_at_most_five_times_in_ten
 def test_the_units_know_the_exit_code_and_the_times_of_the_programs():
     for file in ("agent/tender-agent.service", "hub/tender-hub.service"):
         unit = settings_of(file)
-        assert unit["RestartPreventExitStatus"] == str(BAD_SETTINGS)
+        assert unit["RestartPreventExitStatus"] == f"{USAGE} {BAD_SETTINGS}"
         assert int(unit["TimeoutStopSec"]) > GOODBYE
         assert (unit["Type"], unit["NotifyAccess"], int(unit["WatchdogSec"])) == ("notify", "main", 60)
 

@@ -1,0 +1,15 @@
+"""What does systemd say of the agent's unit, where there is a systemd?"""
+
+import asyncio
+
+from agent.config import AgentConfig
+from wire.findings import Finding
+from wire.systemd import Systemctl
+from wire.unit_state import judge
+
+UNIT = "tender-agent.service"
+
+
+async def check(config: AgentConfig) -> Finding:
+    del config
+    return await asyncio.to_thread(judge, Systemctl(), UNIT, "tender agent install")
