@@ -169,4 +169,7 @@ async def tick(hub: Hub) -> None:
     while True:
         await asyncio.sleep(TICK)
         hub.dispatcher.wake_waiting(10)
+        silent = hub.dispatcher.absence.changed()
+        if silent:
+            hub.dispatcher.wake_on(silent)
         await hub.quotas.refresh(hub.database)

@@ -67,6 +67,8 @@ class LiveJob:
         """Put an execution in, in place of its earlier state; of a place's ends only the newest are kept."""
         self.executions[record.id] = record
         if record.state not in TERMINAL_EXECUTIONS:
+            if record.id in self._ended.get(record.slot, ()):
+                self._ended[record.slot].remove(record.id)
             return
         staying = self.job.type in {JobType.SERVICE, JobType.DAEMON}
         ends = self._ended.setdefault(record.slot, deque())

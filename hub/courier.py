@@ -8,7 +8,7 @@ from typing import Any
 from wire import clock
 from wire.failures import TenderError
 from wire.link import Link, Outgoing
-from wire.messages import Command, HubStatus, Message, Want, WantItem, encode
+from wire.messages import Ack, Command, HubStatus, Message, Refusal, Want, WantItem, encode
 from wire.signing import Signer
 from wire.topics import Address, Channel, Topics
 
@@ -108,6 +108,10 @@ class Courier:
             part = items[page * WANT_PAGE : (page + 1) * WANT_PAGE]
             message = Want(ep=self.ep, ver=version, items=part, page=page, pages=pages)
             await self._send(self.outgoing(Address(Channel.WANT, node_id), message))
+
+    def refuse(self, node_id: str, refusal: Refusal) -> None:
+        """Let a node end what is over here; `want` does not list that any more."""
+        self.post(Channel.ACK, node_id, "", Ack(ep=self.ep, lanes={}, refusals=[refusal]))
 
     def command(self, node_id: str, verb: str, command: Command) -> None:
         """Send a request or a reply."""

@@ -3,31 +3,32 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from hub import scheduler
+from hub.absence import Absence
 from hub.auctioneer import Auctioneer
 from hub.awards import Ended
 from hub.board import Board, LiveJob
+from hub.cooling import note_end
 from hub.courier import Courier
 from hub.orders import Orders
 from hub.plan import Done, Plan
 from hub.quotas import Quotas
 from hub.ranking import Question, Ranked, rank
-from hub.registry import Node, Registry
+from hub.registry import Registry
 from hub.store.records import ExecutionRecord, JobRecord
 from hub.versions import NewVersion, first_rollout
 from wire import clock
 from wire.database import Database
 from wire.failures import Reason
+from wire.messages import Refusal
 from wire.quantities import resources
 from wire.states import TERMINAL_JOBS, ExecutionState
 
 log = logging.getLogger(__name__)
 WAKE_ON_ROOM = 3
 """Waiting jobs looked at when work ends somewhere."""
-JOBS_OWN = {"exit", "cancelled", "trap", "oom", "image-missing", "image-pull"}
-"""Codes of failures that come from the job and not from the node."""
 AGAIN = 5.0
 """Seconds until a plan that failed here, such as a write to a full disk, is tried once more."""
 
@@ -50,6 +51,7 @@ class Dispatcher:
         self._db, self._registry, self._board, self._courier = database, registry, board, courier
         self._auctioneer, self._orders = auctioneer, orders
         self._quotas, self._weights = quotas, dict(weights or {})
+        self.absence = Absence(registry, courier)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -148,6 +150,7 @@ class Dispatcher:
 
     def _plan(self, live: LiveJob) -> Plan:
         held = self.held(live.job.id)
+        nodes = {execution.node_id for execution in live.executions.values()}
         facts = scheduler.Facts(
             job=live.job,
             executions=list(live.executions.values()),
@@ -157,6 +160,8 @@ class Dispatcher:
             allowance=self._allowance(live),
             ranked=self._rank(live),
             now=clock.unix_ns(),
+            away=self.absence.of(nodes),
+            told={} if held else self.absence.told(nodes),
             backlog=self._board.waiting > len(self._registry.nodes),
             settling=held
             or not self._courier.connected
@@ -221,9 +226,7 @@ class Dispatcher:
 
     def _follow(self, plan: Plan, done: Done) -> None:
         live = plan.live
-        for record in done.stopped:
-            live.take(record)
-            self._courier.want_changed(record.node_id, now=True)
+        self._follow_executions(live, done)
         if done.job is not None:
             self.job_moved(done.job)
         if done.rollout is not None:
@@ -240,6 +243,23 @@ class Dispatcher:
             self._board.keep_room(live.job, plan.busy, len(self._registry.nodes))
         else:
             self._board.give_up_room(live.job.id)
+
+    def _follow_executions(self, live: LiveJob, done: Done) -> None:
+        for record in done.judged:
+            self.changed(record)
+        for record in done.stopped:
+            live.take(record)
+            self._courier.want_changed(record.node_id, now=True)
+            if record.state is ExecutionState.LOST:
+                self._courier.refuse(
+                    record.node_id, Refusal(record.id, record.state, Reason("over", record.message, retryable=False))
+                )
+
+    def wake_on(self, node_ids: Collection[str]) -> None:
+        """Nodes went out of reach, came back, or said what they hold: look at the jobs that have work there."""
+        for job_id, live in list(self._board.jobs.items()):
+            if any(execution.node_id in node_ids for execution in live.executions.values()):
+                self.wake(job_id)
 
     def job_moved(self, job: JobRecord) -> None:
         """A job is in another state (its commit is done): those who wait for its end hear of it."""
@@ -279,25 +299,11 @@ class Dispatcher:
         if record.state in scheduler.OVER and (before is None or before.state not in scheduler.OVER):
             if node is not None:
                 node.used -= record.requested
-                self._note_end(node, record, live)
+                note_end(node, record, live)
             self._courier.want_changed(record.node_id)
             self.wake_waiting()
+        elif record.state not in scheduler.OVER and before is not None and before.state in scheduler.OVER:
+            if node is not None:
+                node.used += record.requested
+            self._courier.want_changed(record.node_id)
         self.wake(record.job_id)
-
-    def _note_end(self, node: Node, record: ExecutionRecord, live: LiveJob | None) -> None:
-        """A node whose executions fail cools off, longer each time, and is forgiven by one that works."""
-        if record.state is ExecutionState.COMPLETED:
-            node.failures, node.cool_until = 0, 0.0
-        elif record.state is ExecutionState.REFUSED and live is not None:
-            reason = record.status.reason if record.status and record.status.reason else Reason("refused", "refused")
-            live.avoid_node(node.id, reason)
-        elif record.state is ExecutionState.FAILED and _is_the_nodes_fault(record):
-            node.failures += 1
-            if node.failures >= 3:
-                node.cool_until = clock.monotonic() + min(600.0, 10.0 * 2 ** min(node.failures - 3, 10))
-
-
-def _is_the_nodes_fault(record: ExecutionRecord) -> bool:
-    """What the job brought with it, such as a wrong image, says nothing about the node."""
-    reason = record.status.reason if record.status else None
-    return reason is None or (reason.retryable and reason.code not in JOBS_OWN)

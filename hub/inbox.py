@@ -13,6 +13,7 @@ from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
 from hub.fetches import Fetches
+from hub.holdings import Holdings
 from hub.logs import Logs
 from hub.orders import Orders
 from hub.registry import Node, Registry
@@ -76,6 +77,9 @@ class Inbox:
         self._dispatcher, self._auctioneer, self._orders = dispatcher, auctioneer, orders
         self._tracker, self._blobs, self._fetches = tracker, blobs, fetches
         self._logs = logs
+        self._holdings = Holdings(
+            database=database, board=board, courier=courier, dispatcher=dispatcher, tracker=tracker
+        )
         self._keys = Keyrings(registry.key_of)
         self._own = Keyring([public_key])
         self.refused: Counter[str] = Counter()
@@ -190,6 +194,8 @@ class Inbox:
             self._dispatcher.wake_all()
         if isinstance(document, NodeStatus):
             self.said(node)
+        if isinstance(document, Held):
+            await self._holdings.told(node)
         if isinstance(document, NodeStatus) and document.state is NodeState.ONLINE:
             self._courier.want_changed(node_id)
             self._logs.resume(node_id)

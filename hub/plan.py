@@ -6,24 +6,26 @@ from dataclasses import dataclass
 from hub import versions
 from hub.auction import Auction
 from hub.board import LiveJob
-from hub.scheduler import EndRollout, MoveJob, Progress, Revert, Step, StopExecution
+from hub.scheduler import EndRollout, Judge, MoveJob, Progress, Revert, Step, StopExecution
 from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
 from hub.store import rollouts
 from hub.store import tenders as tenders_store
-from hub.store.records import ExecutionRecord, JobRecord, RolloutRecord
+from hub.store.records import EventRecord, ExecutionRecord, JobRecord, RolloutRecord
 from hub.versions import NewVersion
+from wire import clock
 from wire.database import Connection
-from wire.states import Desired
+from wire.states import Desired, ExecutionState
 
-_WRITES = MoveJob | StopExecution | Progress | EndRollout | Revert
+_WRITES = MoveJob | StopExecution | Progress | EndRollout | Revert | Judge
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a plan changed. `job` is set when it moved."""
+    """What a plan changed. `job` is set when it moved. `judged`: executions in doubt, lost, or back."""
 
     stopped: Sequence[ExecutionRecord] = ()
+    judged: Sequence[ExecutionRecord] = ()
     job: JobRecord | None = None
     rollout: RolloutRecord | None = None
     reverted: NewVersion | None = None
@@ -48,6 +50,7 @@ class Plan:
 
     def commit(self, connection: Connection) -> Done:
         """Make all changes; the caller's transaction holds them together."""
+        judged = [self._judge(connection, step) for step in self.steps if isinstance(step, Judge)]
         for auction in self.auctions:
             tenders_store.insert_tender(connection, auction.record)
         stops = [step for step in self.steps if isinstance(step, StopExecution)]
@@ -59,7 +62,27 @@ class Plan:
         rollout = [r for step in self.steps if (r := self._roll(connection, step))]
         back = [step for step in self.steps if isinstance(step, Revert)]
         reverted = versions.revert(connection, self.live.job, back[0].version, back[0].message) if back else None
-        return Done([record for record in stopped if record], job, rollout[-1] if rollout else None, reverted)
+        return Done(
+            stopped=[record for record in stopped if record],
+            judged=[record for record in judged if record],
+            job=job,
+            rollout=rollout[-1] if rollout else None,
+            reverted=reverted,
+        )
+
+    def _judge(self, connection: Connection, step: Judge) -> ExecutionRecord | None:
+        """Move an execution unless its node has said something since the plan was made."""
+        known = self.live.executions[step.execution_id]
+        event = EventRecord(
+            job_id=known.job_id,
+            job_version=known.job_version,
+            execution_id=known.id,
+            topic="Node",
+            message=step.message or f"The node is back: {step.state}",
+            time=clock.unix_ns(),
+            details={"NodeID": known.node_id, **({"IsError": "true"} if step.state is ExecutionState.LOST else {})},
+        )
+        return executions_store.judge_execution(connection, known.id, step.state, step.message, event, ver=known.ver)
 
     def _roll(self, connection: Connection, step: Step) -> RolloutRecord | None:
         job = self.live.job

@@ -8,12 +8,15 @@ from hub.store.fleet import NodeRecord
 from hub.store.upkeep import UpkeepRecord
 from wire import clock
 from wire.enrolment import is_node_name
-from wire.messages import Capabilities, Health, Held, NodeStatus
+from wire.messages import Capabilities, Health, Held, HeldItem, NodeStatus
 from wire.resources import Resources
 from wire.states import Membership, NodeState
 
 DEFAULT_INTERVAL = 900
 """Seconds between health reports of a node that does not say."""
+
+OVERSLEPT = 60.0
+"""Seconds after its planned wake in which a node that sleeps is not late yet."""
 
 HERE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
 
@@ -32,14 +35,22 @@ class Node:
     caps: Capabilities | None = None
     health: Health | None = None
     held: Held | None = None
+    born: int = 0
+    """Unix nanoseconds when it said last that it is here."""
+    holds: dict[str, HeldItem] | None = None
+    """All that it holds, as it said since then; None before."""
     heard: int = 0
     """Unix nanoseconds of the last document."""
+    heard_at: float | None = None
+    """The same moment in monotonic seconds: a clock that jumps makes nobody late."""
     joined: int = 0
     """Unix nanoseconds when it enrolled."""
     changed: int = 0
     """Unix nanoseconds when it came back or changed what it can do: who waits for nodes may ask it at once."""
     since: int = 0
     """Unix nanoseconds since when the presence is what it is."""
+    since_at: float = 0.0
+    """The same moment in monotonic seconds."""
     used: Resources = field(default_factory=Resources)
     offered: Resources = field(default_factory=Resources)
     failures: int = 0
@@ -48,6 +59,18 @@ class Node:
     wins: int = 0
     upkeep: UpkeepRecord = field(default_factory=lambda: UpkeepRecord(node_id=""))
     """What operators said of it."""
+
+    pages: dict[int, list[HeldItem]] = field(default_factory=dict[int, "list[HeldItem]"])
+    """Pages of `held` that have come, until all have."""
+
+    def take_page(self, held: Held) -> None:
+        """Keep one page; with the last of a set, all of it is what the node holds."""
+        if held.page == 0:
+            self.pages = {}
+        self.pages[held.page] = held.items
+        if len(self.pages) >= held.pages:
+            self.holds = {item.id: item for page in self.pages.values() for item in page}
+            self.pages = {}
 
     @property
     def labels(self) -> dict[str, str]:
@@ -73,18 +96,23 @@ class Node:
         """Whether it can be reached, willing or not."""
         return self.word(now) in HERE
 
+    def age(self, now: int) -> float:
+        """Seconds since its last document."""
+        return (now - self.heard) / 1e9 if self.heard_at is None else clock.monotonic() - self.heard_at
+
     def word(self, now: int) -> NodeState:
         """What the node said last, corrected by the age of its word.
 
-        A node counts as late after two missed intervals, unless it said that it sleeps or left.
+        A node counts as late after two missed intervals, unless it left, or said when it wakes and has time left.
         """
         if self.status is None:
             return NodeState.UNKNOWN
         said = self.status.state
-        if said in {NodeState.OFFLINE, NodeState.SLEEPING}:
+        if said is NodeState.OFFLINE or (said is NodeState.SLEEPING and not self.status.next):
             return said
         interval = self.status.next or DEFAULT_INTERVAL
-        return NodeState.LATE if now - self.heard > 2.5 * interval * 1e9 else said
+        allowed = interval + OVERSLEPT if said is NodeState.SLEEPING else 2.5 * interval
+        return NodeState.LATE if self.age(now) > allowed else said
 
     def invitable(self, now: int) -> bool:
         """Whether an invitation makes sense: approved, here, and willing."""
@@ -113,8 +141,10 @@ class Registry:
             health=record.health,
             held=record.held,
             heard=record.heard,
+            heard_at=clock.monotonic() - max(0.0, (clock.unix_ns() - record.heard) / 1e9),
             joined=record.created,
             since=record.since,
+            since_at=clock.monotonic() - max(0.0, (clock.unix_ns() - record.since) / 1e9),
         )
         self.nodes[record.id] = node
         return node
@@ -131,10 +161,11 @@ class Registry:
             return None
         before = node.presence(clock.unix_ns())
         node.ep = document.ep
-        node.heard = clock.unix_ns()
+        node.heard, node.heard_at = clock.unix_ns(), clock.monotonic()
         match document:
             case NodeStatus():
                 node.status = document
+                node.born, node.holds, node.pages = node.heard, None, {}
             case Capabilities():
                 if node.caps != msgspec.structs.replace(document, ep=node.caps.ep if node.caps else 0):
                     node.changed = clock.unix_ns()
@@ -144,6 +175,8 @@ class Registry:
                 node.health = document
             case Held():
                 node.held = document
+                node.take_page(document)
         if node.presence(node.heard) is not before or not node.since:
             node.since = node.changed = node.heard
+            node.since_at = clock.monotonic()
         return node

@@ -18,7 +18,7 @@ from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Reason
 from wire.messages import Ack, EventBatch, ExecutionStatus, NodeEvent, Refusal, Row, StatusBatch
-from wire.states import TERMINAL_EXECUTIONS, ExecutionState, JobState
+from wire.states import TERMINAL_EXECUTIONS, Desired, ExecutionState, JobState
 from wire.topics import Channel
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ TOPICS = {
     ExecutionState.PUBLISHING: ("Publishing Results", "Publishing results"),
     ExecutionState.COMPLETED: ("Execution", "Completed successfully"),
 }
+OVER_HERE = Reason("over", "the execution is over at the hub: its slot went to another", retryable=False)
 _status = msgspec.json.Decoder(ExecutionStatus)
 
 
@@ -175,16 +176,21 @@ def _apply_status(connection: Connection, node_id: str, row: Row, applied: Appli
         applied.refusals.append(Refusal(status.id, ExecutionState.LOST, reason))
         return
     completed = status.state is ExecutionState.COMPLETED
-    first = completed and not _slot_taken(connection, known)
-    changed = executions_store.observe(
-        connection, status, event=_history(known, status), accepted=first, late=completed and not first
-    )
+    welcome = _is_welcome(connection, known)
+    first = completed and welcome and not _slot_taken(connection, known)
+    changed = None
+    if welcome:
+        changed = executions_store.observe(
+            connection, status, event=_history(known, status), accepted=first, late=completed and not first
+        )
     if changed is not None:
         applied.changed.append(changed)
         if changed.accepted:
             _complete(connection, changed, applied)
     elif known.state in TERMINAL_EXECUTIONS and status.ver > known.ver:
         _attach_late(connection, known, status)
+        if status.state not in TERMINAL_EXECUTIONS:
+            applied.refusals.append(Refusal(status.id, known.state, OVER_HERE))
     if completed:
         applied.receipts.append(status.id)
 
@@ -197,6 +203,18 @@ def _complete(connection: Connection, last: ExecutionRecord, applied: Applied) -
         connection, job.id, JobState.COMPLETED, "", expect=job.version
     ):
         applied.completed.append(jobs_store.job_by_id(connection, job.id))
+
+
+def _is_welcome(connection: Connection, known: ExecutionRecord) -> bool:
+    """Whether a report may move the execution: one that was lost with its node takes its slot back if it can."""
+    if known.state is not ExecutionState.LOST:
+        return True
+    if known.desired is not Desired.RUN or not executions_store.may_start(connection, known):
+        return False
+    if _slot_taken(connection, known):
+        return False
+    disconnect = jobs_store.job_by_id(connection, known.job_id, known.job_version).spec.disconnect
+    return disconnect.reconcile != "keep_replacement" or not executions_store.has_successor(connection, known)
 
 
 def _slot_taken(connection: Connection, known: ExecutionRecord) -> bool:

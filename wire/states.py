@@ -119,7 +119,8 @@ EXECUTION_MOVES: dict[ExecutionState, frozenset[ExecutionState]] = {
         E.TIMED_OUT: set(),
         E.REFUSED: set(),
         E.CANCELLED: set(),
-        E.LOST: set(),
+        # Given up, and replaced perhaps; the hub takes it back only while its slot has no result.
+        E.LOST: {E.ACCEPTED, E.PREPARING, E.RUNNING, E.PUBLISHING, E.COMPLETED, E.REFUSED, *_ENDS},
     }.items()
 }
 
@@ -144,7 +145,8 @@ TENDER_MOVES: dict[TenderState, frozenset[TenderState]] = {
     TenderState.FAILED: frozenset(),
 }
 
-TERMINAL_EXECUTIONS = frozenset(state for state, targets in EXECUTION_MOVES.items() if not targets)
+TERMINAL_EXECUTIONS = frozenset(state for state, targets in EXECUTION_MOVES.items() if not targets) | {E.LOST}
+"""States in which nothing is waited for. A lost execution may come back all the same, with its node."""
 TERMINAL_JOBS = frozenset(state for state, targets in JOB_MOVES.items() if not targets)
 LIVE_ON_NODE = frozenset({E.ACCEPTED, E.PREPARING, E.RUNNING, E.PUBLISHING})
 """States in which an execution holds resources on its node."""

@@ -217,7 +217,7 @@ def node(value: Node, now: int) -> dict[str, Any]:
         "Tender": {
             "Name": value.name,
             "State": presence.value,
-            "AgeSeconds": round((now - value.heard) / 1e9, 1) if value.heard else None,
+            "AgeSeconds": round(value.age(now), 1) if value.heard else None,
             "Why": value.upkeep.why or (value.status.why if value.status else "") or value.message,
             "OwnerLabels": caps.labels if caps else {},
             "GivenLabels": value.upkeep.labels,

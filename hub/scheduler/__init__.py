@@ -1,13 +1,16 @@
 """What should happen next for one job: pure functions of the job, its executions, its tenders and the fleet."""
 
+from hub.scheduler.absent import due, is_absent
 from hub.scheduler.planning import plan
 from hub.scheduler.slots import has_all_results
 from hub.scheduler.steps import (
     OVER,
     AwaitRoom,
+    Away,
     CloseTender,
     EndRollout,
     Facts,
+    Judge,
     LookAgain,
     MoveJob,
     OpenTender,
@@ -15,6 +18,7 @@ from hub.scheduler.steps import (
     Revert,
     Step,
     StopExecution,
+    Told,
 )
 from hub.scheduler.waiting import CANDIDATES
 
@@ -22,9 +26,11 @@ __all__ = [
     "CANDIDATES",
     "OVER",
     "AwaitRoom",
+    "Away",
     "CloseTender",
     "EndRollout",
     "Facts",
+    "Judge",
     "LookAgain",
     "MoveJob",
     "OpenTender",
@@ -32,6 +38,9 @@ __all__ = [
     "Revert",
     "Step",
     "StopExecution",
+    "Told",
+    "due",
     "has_all_results",
+    "is_absent",
     "plan",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hub.ranking import Ranked, lacked_room, shortage
+from hub.scheduler.absent import is_absent
 from hub.scheduler.rollout import gate, is_healthy, may_replace
 from hub.scheduler.steps import (
     OVER,
@@ -42,7 +43,7 @@ class _Nodes:
     def look(self, entry: Ranked) -> None:
         """Tender to a node that has nothing of this job yet, or no longer, and may have it now."""
         mine, tenders = self._executions.get(entry.node_id, []), self._tenders.get(entry.node_id, [])
-        if any(e.state not in OVER for e in mine) or self._outdated.get(entry.node_id):
+        if any(e.state not in OVER or is_absent(e) for e in mine) or self._outdated.get(entry.node_id):
             return
         if not entry.suitable or any(t.state is TenderState.OPEN for t in tenders):
             return

@@ -3,6 +3,7 @@
 `plan` reads no clock, no store and no link; the performer in `hub/dispatch.py` carries the steps out.
 """
 
+from hub.scheduler import absent
 from hub.scheduler.everywhere import everywhere
 from hub.scheduler.rollout import UPDATED
 from hub.scheduler.slots import fill_slots
@@ -30,6 +31,12 @@ QUOTA = "Waiting for the quota of its namespace"
 
 def plan(facts: Facts) -> list[Step]:
     """The steps for one job, in order. Empty when there is nothing to do but wait for reports."""
+    moves = absent.judge(facts)
+    return moves + _plan(absent.judged(facts, moves))
+
+
+def _plan(facts: Facts) -> list[Step]:
+    """The same, once it is said which executions are in doubt."""
     job = facts.job
     if job.state in TERMINAL_JOBS or job.stop_reason is not None:
         return _end(facts)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from hub.scheduler.rollout import UPDATED, gate, is_healthy, may_replace
+from hub.scheduler.absent import RESULT_CAME, surplus
+from hub.scheduler.rollout import gate, is_healthy, may_replace
 from hub.scheduler.steps import (
     OVER,
     AwaitRoom,
@@ -57,16 +58,17 @@ class _Slots:
     def look(self, slot: int) -> bool:
         """Take one slot into account. True when it ends the whole job."""
         mine = self._current.get(slot, [])
+        alive = [e for e in mine if e.state not in OVER]
         if self._job.type is JobType.BATCH and any(e.accepted for e in mine):
             self._done += 1
+            self.steps += [StopExecution(e.id, RESULT_CAME) for e in alive if e.desired is Desired.RUN]
             return False
-        alive = [e for e in mine if e.state not in OVER]
         outdated = self._outdated.get(slot, [])
         if alive or outdated:
             self._running += 1
             self._healthy += any(is_healthy(self._facts, e) for e in alive)
             self._kept += [e for e in outdated if e.desired is Desired.RUN]
-            self.steps += [StopExecution(e.id, UPDATED) for e in _surplus(alive)]
+            self.steps += surplus(self._facts, alive)
             return False
         return self._try(slot, mine, self._tenders.get(slot, []))
 
@@ -120,8 +122,3 @@ class _Slots:
         if not self._waiting and waits and state is JobState.PENDING:
             return [MoveJob(JobState.QUEUED, "Waiting for a node with room")]
         return []
-
-
-def _surplus(alive: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
-    """All but the first of several wanted in one slot: after a roll-back the slot may have one of each version."""
-    return [e for e in alive if e.desired is Desired.RUN][1:]

@@ -1,12 +1,13 @@
 """The steps that a plan is made of, and the facts that it is made from. Values only."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hub.ranking import Ranked
 from hub.store.records import ExecutionRecord, JobRecord, RolloutRecord, TenderRecord
+from wire.messages import HeldItem
 from wire.states import Desired, ExecutionState, JobState, JobType, RolloutState
 
 S = 1_000_000_000
@@ -95,7 +96,37 @@ class Revert:
     message: str
 
 
-Step = OpenTender | StopExecution | CloseTender | MoveJob | LookAgain | AwaitRoom | Progress | EndRollout | Revert
+@dataclass(frozen=True)
+class Judge:
+    """Move an execution whose node is away, to `unknown` or `lost`."""
+
+    execution_id: str
+    state: ExecutionState
+    message: str
+
+
+Step = (
+    OpenTender | StopExecution | CloseTender | MoveJob | LookAgain | AwaitRoom | Progress | EndRollout | Revert | Judge
+)
+
+
+@dataclass(frozen=True)
+class Away:
+    """A node that is out of reach: for how long, without the time that it said it would sleep."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a node that is here holds, all of it, as it said since it came; None before it has said so.
+
+    `born`: when it came, on the hub's clock.
+    """
+
+    born: int
+    items: Mapping[str, HeldItem] | None
 
 
 @dataclass(frozen=True)
@@ -115,6 +146,10 @@ class Facts:
     """The newest version that was rolled out well and is other work than the current one."""
     allowance: int | None = None
     """How many more executions the namespace's quota allows now; None: any number."""
+    away: Mapping[str, Away] = field(default_factory=dict[str, Away])
+    """Nodes of these executions that are out of reach, by id."""
+    told: Mapping[str, Told] = field(default_factory=dict[str, Told])
+    """Nodes of these executions that are here, by id."""
 
     def is_current(self, execution: ExecutionRecord) -> bool:
         """Whether an execution is what the job wants now. One that stays may be of an older version with equal work."""

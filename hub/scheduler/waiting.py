@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from hub.ranking import AWAY, COOLING, Ranked, lacked_room, shortage
+from hub.scheduler.absent import is_absent, word_is_due
 from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgain, MoveJob, OpenTender, S, Step
 from hub.store.records import ExecutionRecord, JobRecord, TenderRecord
 from wire.failures import Reason
@@ -15,6 +16,8 @@ BACKLOG_CANDIDATES = 2
 """Nodes invited to one tender while many jobs wait: an auction among few costs fewer messages."""
 SILENT_ROUNDS = 3
 """Tenders in a row that nobody answered before a job without queue time-out gives up."""
+UNREPLACED_AGAIN = 300.0
+"""Seconds until a slot that waits for its own node is looked at again; the node's return is heard anyway."""
 STEADY = 300 * S
 """What ran for so long and then ended starts the pauses of a service or daemon anew."""
 
@@ -30,7 +33,7 @@ def next_try(facts: Facts, slot: int, mine: Sequence[ExecutionRecord], auctions:
     A tender names all nodes that suit, best first.
     """
     job = facts.job
-    verdict = _retry(job, mine, facts.now)
+    verdict = word_is_due(facts, mine) or _unreplaced(job, mine) or _retry(job, mine, facts.now)
     if verdict is not None:
         return verdict
     free = [entry for entry in facts.ranked if not entry.reasons]
@@ -43,6 +46,16 @@ def next_try(facts: Facts, slot: int, mine: Sequence[ExecutionRecord], auctions:
     if any(entry.suitable for entry in facts.ranked):
         return queue_timeout(facts) or AwaitRoom()
     return _without_nodes(facts, mine, auctions)
+
+
+def _unreplaced(job: JobRecord, mine: Sequence[ExecutionRecord]) -> Step | None:
+    """A slot that is lost with its node and must not be given to another: a batch job fails, a service waits."""
+    lost = next((e for e in reversed(mine) if is_absent(e)), None)
+    if job.spec.disconnect.replace or lost is None:
+        return None
+    if job.type is JobType.SERVICE:
+        return LookAgain(UNREPLACED_AGAIN)
+    return MoveJob(JobState.FAILED, f"{lost.message}, and Disconnect.Replace is off")
 
 
 def _without_nodes(facts: Facts, mine: Sequence[ExecutionRecord], auctions: Sequence[TenderRecord]) -> Step:

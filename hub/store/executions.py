@@ -113,11 +113,23 @@ def observe(
 
 
 def judge_execution(
-    connection: Connection, execution_id: str, to: ExecutionState, message: str, event: EventRecord
+    connection: Connection,
+    execution_id: str,
+    to: ExecutionState,
+    message: str,
+    event: EventRecord,
+    ver: int | None = None,
 ) -> ExecutionRecord | None:
-    """Move an execution by the hub's own judgement (`unknown`, `lost`, never accepted). None when it may not."""
-    row = connection.execute("SELECT state FROM executions WHERE id = ?", (execution_id,)).fetchone()
-    if row is None or not may_move(ExecutionState(row["state"]), to):
+    """Move an execution by the hub's own judgement (`unknown`, `lost`, never accepted, back). None when it may not.
+
+    `ver`: only if its node has not said anything newer than that.
+    """
+    row = connection.execute("SELECT state, ver FROM executions WHERE id = ?", (execution_id,)).fetchone()
+    if (
+        row is None
+        or not may_move(ExecutionState(row["state"]), to)
+        or row["ver"] != (row["ver"] if ver is None else ver)
+    ):
         return None
     changed = connection.execute(
         "UPDATE executions SET state = ?, message = ?, modified = ? WHERE id = ? AND state = ? RETURNING *",
@@ -176,6 +188,15 @@ def accepted_slots(connection: Connection, job_id: str, version: int) -> int:
         (job_id, version),
     ).fetchone()
     return count
+
+
+def has_successor(connection: Connection, record: ExecutionRecord) -> bool:
+    """Whether a later execution lives in the same slot."""
+    found = connection.execute(
+        f"SELECT 1 FROM executions WHERE job_id = ? AND job_version = ? AND slot = ? AND attempt > ? AND {_LIVE}",  # noqa: S608
+        (record.job_id, record.job_version, record.slot, record.attempt),
+    )
+    return found.fetchone() is not None
 
 
 def live_executions(connection: Connection) -> list[ExecutionRecord]:

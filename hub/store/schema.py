@@ -31,6 +31,7 @@ def either(column: str, states: Iterable[str]) -> str:
 
 OPEN_JOBS = frozenset(JobState) - TERMINAL_JOBS
 _ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL_EXECUTIONS))
+_REPORTED = ", ".join(f"'{state}'" for state in sorted(TERMINAL_EXECUTIONS - {ExecutionState.LOST}))
 
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -132,7 +133,7 @@ CREATE TABLE executions (
     modified INTEGER NOT NULL
 ) STRICT;
 CREATE TRIGGER executions_ended AFTER UPDATE OF state ON executions
-WHEN NEW.state IN ({_ENDED}) AND OLD.state NOT IN ({_ENDED}) BEGIN
+WHEN NEW.state IN ({_REPORTED}) AND OLD.state NOT IN ({_REPORTED}) BEGIN
     INSERT INTO namespace_cpu (namespace, day, seconds) VALUES (
         NEW.namespace,
         NEW.modified / 86400000000000,

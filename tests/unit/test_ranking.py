@@ -1,5 +1,6 @@
 """Which nodes suit a job: every ranker with what it excludes and why, ties, and the grouped sentence."""
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -86,7 +87,13 @@ def test_a_node_that_is_not_online_is_away_for_now(state):
 def test_a_node_that_was_not_heard_for_two_intervals_is_late_unless_it_sleeps():
     assert excluded(one(node(heard=NOW - 76 * S))) == {AWAY: "the node is late"}
     assert not one(node(heard=NOW - 74 * S)).reasons
-    assert excluded(one(node(heard=0, state=NodeState.SLEEPING))) == {AWAY: "the node is sleeping"}
+    assert excluded(one(node(heard=NOW - 89 * S, state=NodeState.SLEEPING))) == {AWAY: "the node is sleeping"}
+    assert excluded(one(node(heard=NOW - 91 * S, state=NodeState.SLEEPING))) == {AWAY: "the node is late"}
+
+
+def test_a_clock_that_jumps_makes_nobody_late():
+    assert not one(node(heard=NOW - 400 * 86_400 * S, heard_at=monotonic() - 1)).reasons
+    assert excluded(one(node(heard=NOW, heard_at=monotonic() - 76))) == {AWAY: "the node is late"}
 
 
 def test_a_node_that_never_said_anything_is_excluded():
