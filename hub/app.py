@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -132,6 +133,9 @@ async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeepi
         asyncio.create_task(supervisor.watch(Writes(hub.database)), name="watchdog"),
     ]
     stop = asyncio.create_task(stopping.wait(), name="stop")
+    # What is here now stays: without it, a full collection stops everything for some milliseconds and not for sixty.
+    gc.collect()
+    gc.freeze()
     # Jobs can be submitted from here on, also while the broker is away.
     supervisor.ready("connecting to the broker")
     ready = asyncio.create_task(_say_ready(hub, link, supervisor))

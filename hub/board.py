@@ -46,12 +46,14 @@ class LiveJob:
     _tenders: dict[tuple[int, int], list[TenderRecord]] = field(
         default_factory=dict[tuple[int, int], "list[TenderRecord]"]
     )
+    _placed: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
     _ended: dict[object, deque[str]] = field(default_factory=dict[object, "deque[str]"])
     _avoid: dict[str, tuple[float, int, Reason]] = field(default_factory=dict[str, tuple[float, int, Reason]])
 
     def placed_since(self, moment: int) -> Counter[str]:
         """How many executions each node got since a moment."""
-        return self.placing + Counter(e.node_id for e in self.executions.values() if e.created >= moment)
+        newer = self._placed[bisect.bisect_left(self._placed, (moment,)) :]
+        return self.placing + Counter(node_id for _, _, node_id in newer)
 
     def avoid_node(self, node_id: str, reason: Reason) -> None:
         """Do not ask a node for a while."""
@@ -65,6 +67,8 @@ class LiveJob:
 
     def take(self, record: ExecutionRecord) -> None:
         """Put an execution in, in place of its earlier state; of a place's ends only the newest are kept."""
+        if record.id not in self.executions:
+            bisect.insort(self._placed, (record.created, record.id, record.node_id))
         self.executions[record.id] = record
         if record.state not in TERMINAL_EXECUTIONS:
             if record.id in self._ended.get(record.slot, ()):
@@ -75,7 +79,13 @@ class LiveJob:
         if record.id not in ends:
             ends.append(record.id)
         if len(ends) > (KEPT_ENDS if staying else KEPT_TRIES):
-            self.executions.pop(ends.popleft(), None)
+            self.drop(ends.popleft())
+
+    def drop(self, execution_id: str) -> None:
+        """Forget an execution; SQLite may know it still."""
+        record = self.executions.pop(execution_id, None)
+        if record is not None:
+            del self._placed[bisect.bisect_left(self._placed, (record.created, record.id))]
 
     @property
     def tenders(self) -> list[TenderRecord]:

@@ -150,7 +150,7 @@ class Retention:
             for execution_id in await self._rows(lambda c: store.trim_executions(c, job_id, keep.executions, PART)):
                 known = live.executions.get(execution_id)
                 if known is not None and known.state in TERMINAL_EXECUTIONS:
-                    del live.executions[execution_id]
+                    live.drop(execution_id)
                 gone["executions"] += 1
         gone["tenders"] += await self._all(lambda c: store.trim_tenders(c, job_id, keep.tenders, PART))
         gone["events"] += await self._all(lambda c: store.trim_events(c, job_id, keep.events, PART))

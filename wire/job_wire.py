@@ -1,100 +1,104 @@
-"""A job in the shape that Bacalhau's clients expect, and that `parse_job` reads back to the same job."""
+"""A job in the shape that Bacalhau's clients expect, and that `parse_job` reads back to the same job.
 
-from typing import Annotated, get_args, get_origin
+Lists show a thousand jobs at a time, so the structs become dicts in one call, and what is empty is left out after that.
+"""
+
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
-from wire.job import Constraint, Job, Network, Task, disconnect_for
+from wire.job import Job, disconnect_for
 from wire.quantities import format_duration
 from wire.strict_read import NEVER
+
+_Fields = dict[str, Any]
+_OWN = ("Disconnect", "Retry", "SuccessExitCodes", "Bidding", "Update", "ResultPolicy")
+"""Fields that Bacalhau does not know: shown where they differ from what they are by default."""
 
 
 def to_wire(job: Job) -> dict[str, object]:
     """PascalCase, defaults of Tender's own fields left out. The hub adds ID, State, Version and times."""
-    base = Job(type=job.type, disconnect=disconnect_for(job.type))
-    own = ("disconnect", "retry", "success_exit_codes", "bidding", "update", "result_policy")
-    return {
-        "Name": job.name,
-        "Namespace": job.namespace,
-        "Type": job.type,
-        "Priority": job.priority,
-        "Count": job.count,
-        "Constraints": [_constraint(one) for one in job.constraints],
-        "Meta": dict(job.meta),
-        "Labels": dict(job.labels),
-        "Tasks": [_task(task) for task in job.tasks],
-        **{name: value for name, value in _changed(job, base).items() if _snake(name) in own},
+    whole: _Fields = msgspec.to_builtins(job)
+    usual = _usual(job.type)
+    shaped: dict[str, object] = {
+        "Name": whole["Name"],
+        "Namespace": whole["Namespace"],
+        "Type": whole["Type"],
+        "Priority": whole["Priority"],
+        "Count": whole["Count"],
+        "Constraints": [_without_empty(one, "Values") for one in whole["Constraints"]],
+        "Meta": whole["Meta"],
+        "Labels": whole["Labels"],
+        "Tasks": [_task(task) for task in whole["Tasks"]],
     }
+    for name in _OWN:
+        if whole[name] != usual[name]:
+            shaped[name] = _changed(name, whole[name], usual[name])
+    return shaped
 
 
-def _task(task: Task) -> dict[str, object]:
-    return {
-        "Name": task.name,
-        "Engine": _spec(task.engine),
-        "Publisher": _spec(task.publisher),
-        **({"Env": dict(task.env)} if task.env else {}),
-        **({"Meta": dict(task.meta)} if task.meta else {}),
-        **(
-            {
-                "InputSources": [
-                    {"Source": _spec(item.source), "Alias": item.alias, "Target": item.target}
-                    for item in task.input_sources
-                ]
-            }
-            if task.input_sources
-            else {}
-        ),
-        **({"ResultPaths": [{"Name": r.name, "Path": r.path} for r in task.result_paths]} if task.result_paths else {}),
-        "Resources": _filled(task.resources),
-        "Network": _network(task.network),
-        "Timeouts": _filled(task.timeouts),
-        **({"Secrets": [_filled(secret) for secret in task.secrets]} if task.secrets else {}),
-    }
+def _task(task: _Fields) -> dict[str, object]:
+    shaped: dict[str, object] = {"Name": task["Name"], "Engine": _spec(task["Engine"])}
+    shaped["Publisher"] = _spec(task["Publisher"])
+    for name in ("Env", "Meta"):
+        if task[name]:
+            shaped[name] = task[name]
+    if task["InputSources"]:
+        shaped["InputSources"] = [
+            {"Source": _spec(item["Source"]), "Alias": item["Alias"], "Target": item["Target"]}
+            for item in task["InputSources"]
+        ]
+    if task["ResultPaths"]:
+        shaped["ResultPaths"] = task["ResultPaths"]
+    shaped["Resources"] = _filled(task["Resources"])
+    network = _without_empty(_without_empty(task["Network"], "Domains"), "Ports")
+    if "Ports" in network:
+        network["Ports"] = [_filled(port) for port in network["Ports"]]
+    shaped["Network"] = network
+    shaped["Timeouts"] = _filled(task["Timeouts"])
+    if task["Secrets"]:
+        shaped["Secrets"] = [_filled(secret) for secret in task["Secrets"]]
+    return shaped
 
 
-def _spec(spec: Struct) -> dict[str, object]:
-    wire: dict[str, object] = msgspec.to_builtins(spec)
-    return {"Type": wire["Type"], **({"Params": wire["Params"]} if wire["Params"] else {})}
+def _spec(spec: _Fields) -> _Fields:
+    return _without_empty(spec, "Params")
 
 
-def _constraint(constraint: Constraint) -> dict[str, object]:
-    values: dict[str, object] = {"Values": list(constraint.values)} if constraint.values else {}
-    return {"Key": constraint.key, "Operator": constraint.operator, **values}
+def _without_empty(fields: _Fields, name: str) -> _Fields:
+    return fields if fields[name] else {key: value for key, value in fields.items() if key != name}
 
 
-def _network(network: Network) -> dict[str, object]:
-    domains: dict[str, object] = {"Domains": list(network.domains)} if network.domains else {}
-    ports: dict[str, object] = {"Ports": [_filled(port) for port in network.ports]} if network.ports else {}
-    return {"Type": network.type, **domains, **ports}
-
-
-def _filled(struct: Struct) -> dict[str, object]:
+def _filled(fields: _Fields) -> _Fields:
     """Only the fields that hold something, as Go's omitempty leaves the others out."""
-    wire: dict[str, object] = msgspec.to_builtins(struct)
-    return {name: value for name, value in wire.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
-def _snake(wire_name: str) -> str:
-    return "".join(f"_{char.lower()}" if char.isupper() else char for char in wire_name).lstrip("_")
+def _changed(own: str, value: Any, usual: Any) -> object:
+    """The fields of one of our own structs that differ from `usual`, with durations as text."""
+    if not isinstance(usual, dict):
+        return value
+    durations = _durations(own)
+    differ = {name: one for name, one in value.items() if one != usual[name]}
+    return {
+        name: NEVER if one is None else format_duration(one) if name in durations else one
+        for name, one in differ.items()
+    }
 
 
-def _changed(struct: Struct, base: Struct) -> dict[str, object]:
-    """The fields that differ from `base`, with durations as text."""
-    changed: dict[str, object] = {}
-    for info in msgspec.structs.fields(type(struct)):
-        value, usual = getattr(struct, info.name), getattr(base, info.name)
-        if value == usual:
-            continue
-        if isinstance(value, Struct):
-            changed[info.encode_name] = _changed(value, usual)
-        elif value is None:
-            changed[info.encode_name] = NEVER
-        elif _is_duration(info.type):
-            changed[info.encode_name] = format_duration(value)
-        else:
-            changed[info.encode_name] = msgspec.to_builtins(value)
-    return changed
+@cache
+def _usual(job_type: str) -> _Fields:
+    return msgspec.to_builtins(Job(type=job_type, disconnect=disconnect_for(job_type)))
+
+
+@cache
+def _durations(own: str) -> frozenset[str]:
+    """Names of the fields of one of our own structs that are durations."""
+    (kind,) = (field.type for field in msgspec.structs.fields(Job) if field.encode_name == own)
+    assert issubclass(kind, Struct)  # noqa: S101  it holds fields
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind) if _is_duration(field.type))
 
 
 def _is_duration(kind: object) -> bool:

@@ -69,10 +69,13 @@ def list_jobs(
     direction = "DESC" if page.reverse else "ASC"
     order = {"created": f"created {direction}, id {direction}", "id": f"id {direction}"}[page.order]
     ids = f"SELECT id FROM jobs WHERE {' AND '.join(wheres)} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608  fixed parts
-    found = connection.execute(ids, (*values, page.limit + 1, page.offset))
-    one = f"SELECT {rows.JOB_COLUMNS} FROM {rows.JOB_FROM} WHERE j.id = ?"  # noqa: S608
-    found_rows = [connection.execute(one, (row["id"],)).fetchone() for row in found.fetchall()]
-    return [rows.job(row) for row in found_rows if row is not None]  # one may have been purged since
+    wanted = [row["id"] for row in connection.execute(ids, (*values, page.limit + 1, page.offset))]
+    if not wanted:
+        return []
+    chosen = f"j.id IN ({', '.join('?' * len(wanted))})"
+    found = connection.execute(f"SELECT {rows.JOB_COLUMNS} FROM {rows.JOB_FROM} WHERE {chosen}", wanted)  # noqa: S608
+    jobs = {row["id"]: rows.job(row) for row in found}
+    return [jobs[job_id] for job_id in wanted if job_id in jobs]  # one may have been purged since
 
 
 def list_executions(connection: Connection, job_id: str, *, version: int | None, page: Page) -> list[ExecutionRecord]:

@@ -191,6 +191,9 @@ HOT = {
         c, ExecutionStatus(id="e-1", ver=1, state=E.RUNNING), event=event(), accepted=False, late=False
     ),
     "may start": lambda c: executions_store.may_start(c, records.execution(E.AWARDED)),
+    "last event": search.last_event,
+    "events": lambda c: search.events_after(c, 5, "", 500),
+    "events of a job": lambda c: search.events_after(c, 5, "j-1", 500),
     "token": lambda c: search.idempotent(c, "t", "b"),
 }
 

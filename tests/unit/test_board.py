@@ -1,0 +1,39 @@
+"""The board: what it remembers of a live job costs no walk over all of its executions."""
+
+import pytest
+
+from hub.board import KEPT_TRIES, LiveJob
+from tests.support.records import execution, job
+from wire.resources import Resources
+from wire.states import ExecutionState as E
+
+
+@pytest.fixture
+def live():
+    return LiveJob(job(), Resources())
+
+
+def placed(live, number, node, created, state=E.RUNNING):
+    live.take(execution(state, number=number, created=created, node_id=node))
+
+
+def test_what_each_node_got_since_a_moment_is_counted_once(live):
+    placed(live, 1, "n-1", 100)
+    placed(live, 3, "n-2", 300)
+    placed(live, 2, "n-1", 200)
+    placed(live, 2, "n-1", 200, E.COMPLETED)
+    live.placing["n-2"] += 1
+    assert live.placed_since(0) == {"n-1": 2, "n-2": 2}
+    assert live.placed_since(200) == {"n-1": 1, "n-2": 2}
+    assert live.placed_since(301) == {"n-2": 1}
+
+
+def test_what_is_forgotten_counts_no_more_and_takes_no_room(live):
+    for number in range(KEPT_TRIES + 5):
+        placed(live, number, "n-1", number, E.FAILED)
+    assert len(live.executions) == KEPT_TRIES
+    assert live.placed_since(0) == {"n-1": KEPT_TRIES}
+    for execution_id in list(live.executions):
+        live.drop(execution_id)
+    live.drop("e-unknown")
+    assert not live.placed_since(0)
