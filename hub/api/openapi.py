@@ -1,71 +1,26 @@
-"""What the OpenAPI document says beyond the routes: bodies with examples, and every status that a route may answer."""
+"""What the OpenAPI document says beyond the routes: names, bodies, answers, rights, and every status with its error."""
 
 from typing import Any
 
 from litestar import Request
 from litestar.openapi.plugins import JsonRenderPlugin, StoplightRenderPlugin
 
-EXAMPLE_JOB: dict[str, Any] = {
-    "Name": "hello",
-    "Type": "batch",
-    "Count": 1,
-    "Labels": {"team": "red"},
-    "Constraints": [{"Key": "region", "Operator": "in", "Values": ["north", "east"]}],
-    "Tasks": [
-        {
-            "Name": "main",
-            "Engine": {"Type": "docker", "Params": {"Image": "busybox:1", "Parameters": ["echo", "hello"]}},
-            "Publisher": {"Type": "local"},
-            "Resources": {"CPU": "100m", "Memory": "64mb"},
-            "Timeouts": {"ExecutionTimeout": 60},
-        }
-    ],
-}
-_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-_TYPED = {"type": "object", "properties": {"Type": {"type": "string"}, "Params": {"type": "object"}}}
-_JOB: dict[str, Any] = {
-    "type": "object",
-    "description": "A job as Bacalhau's v2 specification writes it; Tender's own fields are in wire/README.md.",
-    "required": ["Type", "Tasks"],
-    "properties": {
-        "Name": {"type": "string"},
-        "Namespace": {"type": "string"},
-        "Type": {"type": "string", "enum": ["batch", "service", "ops", "daemon"]},
-        "Priority": {"type": "integer"},
-        "Count": {"type": "integer", "minimum": 0},
-        "Constraints": {
-            "type": ["array", "null"],
-            "items": {
-                "type": "object",
-                "properties": {
-                    "Key": {"type": "string"},
-                    "Operator": {"type": "string"},
-                    "Values": {"type": "array", "items": {"type": "string"}},
-                },
-            },
-        },
-        "Labels": _TEXTS,
-        "Meta": _TEXTS,
-        "Tasks": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["Engine"],
-                "properties": {
-                    "Name": {"type": "string"},
-                    "Engine": _TYPED,
-                    "Publisher": _TYPED,
-                    "Env": _TEXTS,
-                    "Resources": {"type": "object"},
-                    "Network": {"type": "object"},
-                    "Timeouts": {"type": "object"},
-                    "InputSources": {"type": "array", "items": {"type": "object"}},
-                    "ResultPaths": {"type": "array", "items": {"type": "object"}},
-                },
-            },
-        },
-    },
+from hub.access.callers import Need
+from hub.api.described.bodies import TEXTS, body_of, components
+from hub.api.described.operations import JOBS, NODES, operations
+from hub.api.described.shape import shape_of
+from hub.api.rules import need_of, shape
+
+TAGS = {
+    "jobs": "Submit jobs, look at them, stop them, fetch their results. Logs come over a WebSocket at"
+    f" `{JOBS}/{{name}}/logs`, with `follow`, `tail`, `execution_id`, `all`.",
+    "events": "What happens to jobs, as server-sent events.",
+    "nodes": "The boxes of the fleet.",
+    "agent": "What boxes and Bacalhau's clients ask of the hub itself.",
+    "auth": "The first contact of Bacalhau's clients.",
+    "users": "Who may use the hub, and what each of them may do.",
+    "audit": "Who changed what.",
+    "metrics": "Numbers for Prometheus.",
 }
 _ERROR: dict[str, Any] = {
     "type": "object",
@@ -78,79 +33,49 @@ _ERROR: dict[str, Any] = {
         "Code": {"type": "string"},
         "Component": {"type": "string"},
         "Hint": {"type": "string"},
-        "Details": _TEXTS,
+        "Details": TEXTS,
     },
 }
-_SUBMISSION = {
+_OUTDATED: dict[str, Any] = {
     "type": "object",
-    "required": ["Job"],
-    "properties": {"Job": _JOB, "Force": {"type": "boolean"}, "IdempotencyToken": {"type": "string"}},
+    "description": "What clients before v1.4.0 read, and those whose version is none.",
+    "required": ["Error"],
+    "properties": {name: {"type": "string"} for name in ("Error", "MinVersion", "ClientVersion", "ServerVersion")},
 }
-_JOBS = "/api/v1/orchestrator/jobs"
-_BODIES: dict[tuple[str, str], tuple[dict[str, Any], Any]] = {
-    ("put", _JOBS): (_SUBMISSION, {"Job": EXAMPLE_JOB}),
-    ("post", _JOBS): (_SUBMISSION, {"Job": EXAMPLE_JOB}),
-    ("put", _JOBS + "/validate"): (_SUBMISSION, {"Job": EXAMPLE_JOB}),
-    ("put", _JOBS + "/diff"): (_SUBMISSION, {"Job": EXAMPLE_JOB}),
-    ("delete", _JOBS + "/{name}"): (
-        {"type": "object", "properties": {"reason": {"type": "string"}}}, {"reason": "no longer needed"},
-    ),
-    ("put", _JOBS + "/{name}/rerun"): (
-        {"type": "object", "properties": {"JobVersion": {"type": "integer"}, "Reason": {"type": "string"}}},
-        {"JobVersion": 1},
-    ),
-    ("put", "/api/v1/orchestrator/nodes/{name}"): (
-        {
-            "type": "object",
-            "required": ["Action"],
-            "properties": {
-                "Action": {"type": "string", "enum": ["approve", "reject", "delete"]},
-                "Message": {"type": "string"},
-            },
-        },
-        {"Action": "approve"},
-    ),
-    ("post", "/api/v1/orchestrator/nodes/token"): (
-        {"type": "object", "properties": {"Life": {"type": "number"}, "Approve": {"type": ["boolean", "null"]}}},
-        {"Life": 3600},
-    ),
-}  # fmt: skip
-_NODE = "/api/v1/orchestrator/nodes/{name}"
-_TIME = {"type": ["string", "number"]}
-_MORE: dict[tuple[str, str], tuple[dict[str, Any], Any]] = {
-    ("put", "/api/v1/orchestrator/submissions"): (
-        {"type": "object", "required": ["Jobs"], "properties": {"Jobs": {"type": "array", "items": _SUBMISSION}}},
-        {"Jobs": [{"Job": EXAMPLE_JOB}]},
-    ),
-    ("put", _NODE + "/labels"): (
-        {
-            "type": "object",
-            "required": ["Labels"],
-            "properties": {"Labels": {"type": "object", "additionalProperties": {"type": ["string", "null"]}}},
-        },
-        {"Labels": {"hall": "a"}},
-    ),
-    ("put", _NODE + "/drain"): (
-        {"type": "object", "properties": {"Deadline": _TIME, "Message": {"type": "string"}}}, {"Deadline": "1h"},
-    ),
-    ("put", _NODE + "/maintenance"): (
-        {"type": "object", "properties": {"Duration": _TIME, "Message": {"type": "string"}}}, {"Duration": "2h"},
-    ),
-}  # fmt: skip
 _ALWAYS = {
-    400: "A parameter or the body can never work as it is; or the client's version is none.",
-    401: "No credential, or not a valid one.",
-    403: "Not allowed; or the client is older than v1.4.0.",
-    404: "There is no such thing.",
-    429: "Too many requests.",
+    400: ("BadRequest", "A parameter or the body can never work as it is; or the client's version is none."),
+    401: ("Unauthorized", "No credential, or not a valid one."),
+    403: ("Forbidden", "Not allowed; or the client is older than v1.4.0."),
+    404: ("NotFound", "There is no such thing, or it belongs to others."),
+    429: ("TooManyRequests", "Too many requests, or too many open connections."),
+    503: ("Unavailable", "Something that is needed is away for now; try again."),
 }
 _CHANGING = {
-    408: "The body did not come in time.",
-    409: "The thing is in a state that does not allow this.",
-    413: "The body is too large.",
-    415: "The body is not JSON.",
+    408: ("Timeout", "The body did not come in time."),
+    409: ("Conflict", "The thing is in a state that does not allow this."),
+    413: ("TooLarge", "The body is too large."),
+    415: ("UnsupportedMediaType", "The body is not JSON."),
 }
-_FROM_NODES = {502: "The node sent what it did not sign.", 503: "The node that has it is away; try again."}
+_FROM_NODES = {502: ("Untrusted", "The node sent what it did not sign.")}
+_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key: `tender key add`."},
+    "password": {"type": "http", "scheme": "basic", "description": "A user's name and password."},
+}
+_TEXT = {"type": "string"}
+_SELECTORS = {"type": "array", "items": _TEXT, "maxItems": 64}
+_PARAMETERS: dict[tuple[str, str], dict[str, tuple[dict[str, Any], str]]] = {
+    ("get", JOBS): {"labels": (_SELECTORS, "Label selectors: `team=red`, `!gpu`, `tier in (edge, lab)`.")},
+    ("get", NODES): {
+        "labels": (_SELECTORS, "Label selectors."),
+        "filter-approval": ({"type": "string", "enum": ["", "pending", "approved", "rejected"]}, "By membership."),
+        "filter-status": ({"type": "string", "enum": ["", "connected", "disconnected"]}, "By connection."),
+    },
+    ("get", "/api/v1/orchestrator/results/{name}"): {
+        "expires": (_TEXT, "As the list of results gave it."),
+        "signature": (_TEXT, "As the list of results gave it."),
+    },
+}
+"""Query parameters that a handler reads by itself."""
 
 
 class Page(StoplightRenderPlugin):
@@ -168,21 +93,47 @@ class Document(JsonRenderPlugin):
 
 
 def completed(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with bodies and statuses. In place, and the same when it is done again."""
-    document.setdefault("components", {}).setdefault("schemas", {})["Error"] = _ERROR
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            statuses = _ALWAYS | (_CHANGING if method != "get" else {})
-            if "results" in path or "logs" in path:
-                statuses |= _FROM_NODES
-            operation["responses"] |= {str(status): _answer(text) for status, text in statuses.items()}
-            if (body := (_BODIES | _MORE).get((method, path))) is not None and "requestBody" not in operation:
-                schema, example = body
-                content = {"application/json": {"schema": schema, "example": example}}
-                operation["requestBody"] = {"content": content, "required": method != "delete"}
+    """The document with all that routes do not say. In place, and the same when it is done again."""
+    parts = document.setdefault("components", {}).setdefault("schemas", {})
+    parts |= {"Error": _ERROR, "Outdated": _OUTDATED, **components()}
+    document["components"]["securitySchemes"] = _SCHEMES
+    document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            _complete(method, path, operation, parts)
     return document
 
 
-def _answer(text: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {"description": text, "content": content}
+def _complete(method: str, path: str, operation: dict[str, Any], parts: dict[str, Any]) -> None:
+    told = operations().get((method, path))
+    if told is not None:
+        operation["operationId"], operation["summary"], sample = told
+        operation["responses"]["200"] = _answer(sample, parts)
+    need = need_of(method.upper(), shape(path))
+    operation["security"] = [] if need is Need.OPEN else [{"key": []}, {"password": []}]
+    operation["x-needs"] = need.value
+    statuses = _ALWAYS | (_CHANGING if method != "get" else {}) | (_FROM_NODES if "results" in path else {})
+    operation["responses"] |= {str(status): _error(status, *texts) for status, texts in statuses.items()}
+    if (body := body_of(method, path)) is not None:
+        operation["requestBody"] = body
+    there = {one["name"] for one in operation.get("parameters", [])}
+    for name, (schema, text) in _PARAMETERS.get((method, path), {}).items():
+        if name not in there:
+            told_as = {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+            operation.setdefault("parameters", []).append(told_as)
+
+
+def _answer(sample: Any, parts: dict[str, Any]) -> dict[str, Any]:
+    """What a request that worked is answered."""
+    if isinstance(sample, str):
+        return {"description": "Done.", "content": {sample: {"schema": _TEXT}}}
+    content = {"schema": shape_of(sample, parts), "example": sample}
+    return {"description": "Done.", "content": {"application/json": content}}
+
+
+def _error(status: int, code: str, text: str) -> dict[str, Any]:
+    refs = ["Error", "Outdated"] if status in {400, 403} else ["Error"]
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in refs]
+    example = {"Status": status, "Message": text, "RequestID": "", "Code": code, "Component": "Hub", "Hint": "…"}
+    content = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}, "example": example}
+    return {"description": text, "content": {"application/json": content}}

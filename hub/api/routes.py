@@ -68,6 +68,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             version=VERSION,
             description="Jobs for fleets of edge boxes, in Bacalhau's shapes.",
             render_plugins=[Page(), Document()],
+            use_handler_docstrings=True,
         ),
         debug=False,
         logging_config=None,
