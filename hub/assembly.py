@@ -2,6 +2,7 @@
 
 from hub.access.opening import open_access
 from hub.auctioneer import Auctioneer
+from hub.bid_hooks import BidHooks
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.config import VERSION, HubConfig
@@ -49,8 +50,9 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     courier = Courier(topics=topics, signer=signer, hub_id=config.hub_id)
     blobs = Blobs(config.data_dir / "blobs")
     orders = Orders(database=database, board=board, courier=courier, blobs=blobs)
+    hooks = BidHooks(config.policy.bidding)
     auctioneer = Auctioneer(
-        database=database, registry=registry, board=board, courier=courier, blobs=blobs, orders=orders
+        database=database, registry=registry, board=board, courier=courier, blobs=blobs, orders=orders, hooks=hooks
     )
     quotas = Quotas(config.policy, board)
     dispatcher = Dispatcher(
@@ -97,6 +99,7 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     metrics = Metrics()
     metrics.registry.register(Live(registry, board, database))
     auctioneer.settled.append(metrics.tender_ended)
+    hooks.tell(metrics.hook_answered)
     dispatcher.over.append(metrics.job_over)
     restoration = Restoration(
         database=database,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from hub.judgement import Judgement
 from hub.ranking import SPREAD, Ranked
 from hub.store.records import BidRecord, TenderRecord
 from wire.messages import Bid
@@ -36,20 +37,48 @@ class Auction:
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
     """How much the node's score, its cost, locality and spread count."""
     answers: dict[str, tuple[Bid, float]] = field(default_factory=dict)
+    hooked: bool = False
+    """Whether the owner's hooks have a say: then only a bid that they let pass may win."""
+    judging: set[str] = field(default_factory=set[str])
+    """Nodes about whose bids the hooks are being asked."""
+    judgements: dict[str, Judgement] = field(default_factory=dict[str, Judgement])
+    over: bool = False
+    """The window is over: nobody may answer any more, and only hooks are still waited for."""
 
     def answer(self, node_id: str, bid: Bid, now: float) -> bool:
-        """Take an answer. False from somebody who was not invited; a repeat replaces the earlier one."""
-        if node_id not in self.invited:
+        """Take an answer. False from somebody who was not invited, or too late.
+
+        A repeat replaces the earlier one, but for a bid that went to the hooks: what they saw is what counts.
+        """
+        if node_id not in self.invited or self.over:
             return False
+        if bid.bid and (node_id in self.judging or node_id in self.judgements):
+            return True
         self.answers[node_id] = (bid, now - self.opened)
         return True
 
     def ripe(self) -> bool:
         """Whether nothing better can come, or enough good bids are in: the window need not be waited out."""
-        if len(self.answers) == len(self.invited):
-            return True
-        bids = sum(bid.bid for bid, _ in self.answers.values())
-        return self.min_bids is not None and bids >= self.min_bids
+        if self.over or len(self.answers) == len(self.invited):
+            return not self.judging
+        return self.min_bids is not None and sum(map(self.may_win, self.answers)) >= self.min_bids
+
+    def wants_judgement(self, node_id: str) -> bool:
+        """Whether the hooks are to be asked about what the node has answered: once about each bid."""
+        seen = node_id in self.judging or node_id in self.judgements
+        return self.hooked and not seen and self.answers[node_id][0].bid
+
+    def judged(self, node_id: str, judgement: Judgement) -> None:
+        """The hooks have spoken."""
+        self.judging.discard(node_id)
+        self.judgements[node_id] = judgement
+
+    def may_win(self, node_id: str) -> bool:
+        """Whether the node has bid, and the hooks, where there are any, have let its bid pass."""
+        if not self.answers[node_id][0].bid:
+            return False
+        judgement = self.judgements.get(node_id)
+        return not self.hooked or (judgement is not None and judgement.accepted)
 
 
 def so_far(auction: Auction, names: Mapping[str, str]) -> TenderRecord:
@@ -88,7 +117,7 @@ def settle(
     entries = [_spread(auction, _entry(auction, node_id, names), placed.get(node_id, 0)) for node_id in auction.invited]
     chance = random.Random(auction.record.id)  # noqa: S311  a fair tie, not a secret; the id makes it repeatable
     order = sorted(
-        (entry for entry in entries if award and entry.outcome == "bid" and entry.node_id in wins),
+        (entry for entry in entries if award and entry.outcome == "bid" and _eligible(auction, entry, wins)),
         key=lambda entry: (-_total(auction, entry), wins[entry.node_id], chance.random()),
     )
     winner = order[0].node_id if order else None
@@ -121,9 +150,13 @@ def summary(bids: Iterable[BidRecord]) -> str:
     """Counts per reason, as a person wants to read them: `7 memory, 3 label, 10 silent`."""
     counts: dict[str, int] = {}
     for bid in bids:
-        word = bid.reasons[0].code if bid.outcome == "declined" and bid.reasons else bid.outcome
+        word = bid.reasons[0].code if bid.outcome in {"declined", "excluded"} and bid.reasons else bid.outcome
         counts[word] = counts.get(word, 0) + 1
     return ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _eligible(auction: Auction, entry: BidRecord, wins: Mapping[str, int]) -> bool:
+    return entry.node_id in wins and auction.may_win(entry.node_id)
 
 
 def _total(auction: Auction, entry: BidRecord) -> float:
@@ -150,16 +183,19 @@ def _entry(auction: Auction, node_id: str, names: Mapping[str, str]) -> BidRecor
     bid, after = auction.answers[node_id]
     local = LOCALITY * min(1.0, max(0.0, bid.locality)) * auction.weights.get("locality", 1.0)
     ranks |= {"locality": f"{local:g}"} if local else {}
+    judged = auction.judgements.get(node_id) if bid.bid else None
+    hook = judged.score * auction.weights.get("hook", 1.0) if judged else 0.0
+    ranks |= {"hook": f"{hook:g}"} if hook else {}
     return BidRecord(
         node_id=node_id,
         node_name=name,
-        outcome="bid" if bid.bid else "declined",
+        outcome="declined" if not bid.bid else "excluded" if judged and not judged.accepted else "bid",
         score=min(MOST_SCORE, max(0.0, bid.score)),
-        rank=round(ranked.rank + local, 3),
+        rank=round(ranked.rank + local + hook, 3),
         cost=bid.cost,
         ttl=bid.ttl,
-        reasons=bid.reasons,
+        reasons=[*judged.reasons, *bid.reasons] if judged else bid.reasons,
         ranks=ranks,
         answered_ms=round(after * 1000, 3),
-        steps=bid.steps,
+        steps=bid.steps | {"hub_hooks": judged.took} if judged else bid.steps,
     )

@@ -7,10 +7,12 @@ import msgspec
 
 from hub.auction import LAN_WINDOW, Auction, Outcome, settle
 from hub.awards import Ended, end_tender
+from hub.bid_hooks import BidHooks
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.courier import Courier
 from hub.ids import new_id
+from hub.judgement import is_fault
 from hub.orders import Orders, carried
 from hub.ranking import Ranked, lacked_room
 from hub.registry import Registry
@@ -32,10 +34,18 @@ class Auctioneer:
     """All open auctions. `ended` is told the job and the end of each tender; its commit is done."""
 
     def __init__(
-        self, *, database: Database, registry: Registry, board: Board, courier: Courier, blobs: Blobs, orders: Orders
+        self,
+        *,
+        database: Database,
+        registry: Registry,
+        board: Board,
+        courier: Courier,
+        blobs: Blobs,
+        orders: Orders,
+        hooks: BidHooks,
     ) -> None:
         self._db, self._registry, self._board, self._courier = database, registry, board, courier
-        self._blobs, self._orders = blobs, orders
+        self._blobs, self._orders, self._hooks = blobs, orders, hooks
         self.ended: Callable[[str, Ended], None] = lambda _job_id, _ended: None
         self.settled: list[Callable[[Outcome], None]] = []
 
@@ -67,6 +77,7 @@ class Auctioneer:
             min_bids=bidding.min_bids,
             weights=weights,
             requested=live.requested,
+            hooked=self._hooks.some,
         )
         for node_id in step.nodes:
             names[node_id].offered += live.requested
@@ -103,7 +114,7 @@ class Auctioneer:
             job_type=live.job.type,
             requested=live.requested,
             window=auction.window,
-            hold_ttl=HOLD_TTL,
+            hold_ttl=HOLD_TTL + self._hooks.patience,
             job=job,
             job_ref=ref,
             exp=int(clock.unix() + auction.window),
@@ -116,8 +127,14 @@ class Auctioneer:
             self._courier.post_raw(self._courier.sealed(address, message, mine))
 
     def _window_over(self, tender_id: str) -> None:
-        if tender_id in self._board.auctions:
-            self._courier.spawn(self.close(tender_id))
+        auction = self._board.auctions.get(tender_id)
+        if auction is not None:
+            auction.over = True
+            self._close_if_ripe(auction)
+
+    def _close_if_ripe(self, auction: Auction) -> None:
+        if auction.ripe():
+            self._courier.spawn(self.close(auction.record.id))
 
     def bid(self, node_id: str, bid: Bid) -> None:
         """Take a node's answer; close the auction when nothing better can come."""
@@ -128,14 +145,17 @@ class Auctioneer:
                 award = Award(ep=self._courier.ep, tender_id=bid.tender_id, outcome="closed")
                 self._courier.post(Channel.AWARD, node_id, bid.tender_id, award)
             return
-        if auction.ripe():
-            self._courier.spawn(self.close(bid.tender_id))
+        live = self._board.jobs.get(auction.record.job_id)
+        if live is not None and auction.wants_judgement(node_id):
+            self._hooks.judge(auction, live, self._registry.nodes[node_id], lambda: self._close_if_ripe(auction))
+        self._close_if_ripe(auction)
 
     async def close(self, tender_id: str, *, message: str = "", award: bool = True) -> None:
         """End an auction: award the best bid, or note that there was none. Does nothing the second time."""
         auction = self._board.auctions.pop(tender_id, None)
         if auction is None:
             return
+        self._hooks.forget(auction)
         live = self._board.jobs.get(auction.record.job_id)
         try:
             ended = await self._end(live, auction, message, award=award and live is not None)
@@ -174,7 +194,9 @@ class Auctioneer:
 
     def _remember_declines(self, live: LiveJob, outcome: Outcome) -> None:
         for bid in outcome.record.bids:
-            if bid.outcome == "declined" and bid.reasons and not lacked_room(bid.reasons):
+            # A hook of the hub that failed says nothing of the node: it may be asked again at once.
+            says_no = bid.outcome == "declined" or (bid.outcome == "excluded" and not is_fault(bid.reasons[0]))
+            if says_no and bid.reasons and not lacked_room(bid.reasons):
                 live.avoid_node(bid.node_id, bid.reasons[0])
 
     def _execution(self, live: LiveJob, auction: Auction, node_id: str) -> ExecutionRecord:
@@ -215,7 +237,7 @@ class Auctioneer:
             self._awarded(live, ended.execution)
         record = ended.outcome.record
         for bid in record.bids:
-            if bid.outcome == "lost":
+            if bid.outcome in {"lost", "excluded"}:
                 award = Award(ep=self._courier.ep, tender_id=record.id, outcome="lost")
                 self._courier.post(Channel.AWARD, bid.node_id, record.id, award)
         return ended

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from hub.auction import Outcome, summary, withdrawn
+from hub.judgement import is_fault
 from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
 from hub.store import rows
@@ -13,6 +14,8 @@ from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRec
 from wire.database import Connection
 from wire.states import JobState
 
+NOT_TAKEN = ("declined", "excluded")
+"""Outcomes of bids that had something against them."""
 TOLD = 10
 """Nodes whose reasons one event of the history names; `why` has them all."""
 
@@ -49,18 +52,19 @@ def _close(connection: Connection, record: TenderRecord) -> bool:
     """Close the tender; False when it was closed already. An auction that was more than a plain win is told of."""
     if not tenders_store.close_tender(connection, record):
         return False
-    if any(bid.outcome not in {"won", "lost"} for bid in record.bids):
-        rows.add_event(connection, _answers(record))
+    if any(bid.outcome not in {"won", "lost"} or any(map(is_fault, bid.reasons)) for bid in record.bids):
+        rows.add_event(connection, auction_event(record))
     return True
 
 
-def _answers(record: TenderRecord) -> EventRecord:
-    """Who declined and why, in one event: counts for people, the first reasons with their codes and hints."""
-    declined = [bid for bid in record.bids if bid.outcome == "declined" and bid.reasons]
+def auction_event(record: TenderRecord) -> EventRecord:
+    """Who was not taken and why, in one event: counts for people, the first reasons with their codes and hints."""
+    declined = [bid for bid in record.bids if bid.outcome in NOT_TAKEN and bid.reasons]
     details = {"TenderID": record.id, "Slot": str(record.slot), "Attempt": str(record.attempt)}
     for bid in declined[:TOLD]:
         reason = bid.reasons[0]
-        details[f"Declined {bid.node_name or bid.node_id}"] = f"{reason.code}: {reason.message}"
+        details[f"{bid.outcome.capitalize()} {bid.node_name or bid.node_id}"] = f"{reason.code}: {reason.message}"
+    details |= _let_pass(record)
     if declined and record.execution_id is None:
         first = declined[0].reasons[0]
         retryable = any(reason.retryable for bid in declined for reason in bid.reasons)
@@ -74,3 +78,10 @@ def _answers(record: TenderRecord) -> EventRecord:
         time=record.closed or record.opened,
         details=details,
     )
+
+
+def _let_pass(record: TenderRecord) -> dict[str, str]:
+    """Hooks of the hub that failed while the owner lets that pass, by code: one word for each, however many bids."""
+    told = [bid for bid in record.bids if bid.outcome not in NOT_TAKEN]
+    faults = [reason for bid in told for reason in bid.reasons if is_fault(reason)]
+    return {f"Let pass {reason.code}": reason.message for reason in faults}

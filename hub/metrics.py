@@ -49,6 +49,9 @@ class Metrics:
         )
         self._bids = Counter("tender_bids", "Answers to invitations.", ["answer"], registry=mine)
         self._declines = Counter("tender_declines", "Declines by their first reason.", ["reason"], registry=mine)
+        self._hooks = Histogram(
+            "tender_bid_hook_seconds", "Time of hooks on bids.", ["hook", "answer"], buckets=_SECONDS, registry=mine
+        )
         self._ended = Counter("tender_jobs_ended", "Jobs that came to their end.", ["state"], registry=mine)
         self.deliveries = Counter("tender_webhook_deliveries", "Tries to deliver.", ["result"], registry=mine)
         self._reasons: set[str] = set()
@@ -70,8 +73,12 @@ class Metrics:
             self._auctions.labels(record.state.value).observe(max(0.0, (record.closed - record.opened) / 1e9))
         for bid in record.bids:
             self._bids.labels(bid.outcome).inc()
-            if bid.outcome == "declined":
+            if bid.outcome in {"declined", "excluded"}:
                 self._declines.labels(self._known(bid.reasons[0].code if bid.reasons else "none")).inc()
+
+    def hook_answered(self, hook: str, answer: str, seconds: float) -> None:
+        """A hook on a bid said `yes` or `no`, or failed with a code."""
+        self._hooks.labels(hook, answer).observe(seconds)
 
     def job_over(self, job: JobRecord) -> None:
         """A job came to its end."""

@@ -18,4 +18,4 @@ BrokerCert = Annotated[str, typer.Option(help="The hub's certificate for your ow
 BrokerKey = Annotated[str, typer.Option(help="The hub's key for your own broker.")]
 HubId = Annotated[str, typer.Option(help="Name of this hub.")]
 AllowOpen = Annotated[bool, typer.Option("--allow-open", help="Listen beyond loopback without users.")]
-PolicyFile = Annotated[Path | None, typer.Option(help="TOML with job defaults, ranking weights and quotas.")]
+PolicyFile = Annotated[Path | None, typer.Option(help="TOML with job defaults, weights, quotas and hooks on bids.")]

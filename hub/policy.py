@@ -1,4 +1,4 @@
-"""What the hub's owner decides about jobs: defaults for each type, weights of the ranking, quotas of namespaces."""
+"""What the hub's owner decides about jobs: defaults by type, weights of the ranking, quotas, hooks on bids."""
 
 import tomllib
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from hub.hook_rules import BidRules, check_bidding, check_programs
 from wire.failures import InvalidRequest, TooLarge
 from wire.job import ENDING_TYPES, JOB_TYPES, RANKERS, Engine, Job, JobDefaults, Publisher, Seconds, Task, Timeouts
 from wire.job_rules import validate
@@ -42,13 +43,14 @@ class Policy(Struct, frozen=True):
     job_defaults: dict[str, JobDefaults] = {}
     weights: dict[str, float] = {}
     namespaces: dict[str, Quota] = {}
+    bidding: BidRules = BidRules()
 
     def quota(self, namespace: str) -> Quota:
         return self.namespaces.get(namespace) or self.namespaces.get("*") or Quota()
 
 
 def load(path: Path) -> Policy:
-    """The policy in a file. Raises InvalidRequest with all that is wrong with it."""
+    """The policy in a file. Raises InvalidRequest with all that is wrong with it, or with the programs it names."""
     try:
         with path.open("rb") as file:
             data = file.read(FILE_CAP + 1)
@@ -57,9 +59,11 @@ def load(path: Path) -> Policy:
     if len(data) > FILE_CAP:
         raise TooLarge(f"{path} is larger than {FILE_CAP} bytes", hint="this is hardly a settings file")
     try:
-        return read(tomllib.loads(data.decode()))
+        policy = read(tomllib.loads(data.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"{path} is not valid TOML: {error}", hint="see https://toml.io") from None
+    check_programs(policy.bidding)
+    return policy
 
 
 def read(document: dict[str, object]) -> Policy:
@@ -75,6 +79,7 @@ def read(document: dict[str, object]) -> Policy:
             problems.add(f"weights.{name[:80]}", weight, f"nothing is ranked by {name[:80]}", ", ".join(RANKERS))
         elif not 0 <= weight <= 100:
             problems.add(f"weights.{name}", weight, f"the weight {weight:g} is not between 0 and 100")
+    check_bidding(policy.bidding, problems)
     for name, quota in policy.namespaces.items():
         _check_quota(f"namespaces.{name[:80]}", quota, problems)
     problems.raise_if_any()

@@ -45,6 +45,7 @@ STYLES = {
     "failed": "red",
     "lost": "red",
     "declined": "yellow",
+    "excluded": "yellow",
     "stopped": "yellow",
     "offline": "red",
 }

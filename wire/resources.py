@@ -24,6 +24,10 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
             round(self.cpu - other.cpu, 6), self.memory - other.memory, self.disk - other.disk, self.gpu - other.gpu
         )
 
+    def plain(self) -> dict[str, float | int]:
+        """All four by name, also where they are zero: a script should not need a default."""
+        return {name: getattr(self, name) for name in AMOUNTS}
+
     def lacking(self, room: "Resources") -> list[str]:
         """Names of the resources of which `room` has less than this amount; empty when all fit."""
         return [name for name in AMOUNTS if getattr(self, name) > getattr(room, name) + 1e-9]

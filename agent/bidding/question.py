@@ -3,33 +3,24 @@
 import msgspec
 
 from agent.bidding.facts import Facts, InputFact
-from wire import job_wire
+from wire.hooks.question import about_job
 from wire.messages import Invitation
 from wire.resources import Resources
 
 
 def question(invitation: Invitation, facts: Facts, free: Resources) -> bytes:
-    """The document. `node_id`, `job_id` and `spec` are as Bacalhau documents them, `Job` as its release sends it."""
-    job = {"ID": invitation.job_id, **job_wire.to_wire(facts.job.job)}
-    tasks = job["Tasks"]
+    """The document. `node_id` is as Bacalhau documents it, and so is what is said of the job."""
     return msgspec.json.encode(
         {
             "node_id": facts.node.node_id,
-            "job_id": invitation.job_id,
+            **about_job(invitation.job_id, facts.job.job),
             "tender_id": invitation.tender_id,
             "execution_id": facts.job.execution_id,
-            "spec": tasks[0] if isinstance(tasks, list) and tasks else {},
-            "Job": job,
-            "resources": {"requested": _amounts(facts.job.needed), "free": _amounts(free)},
+            "resources": {"requested": facts.job.needed.plain(), "free": free.plain()},
             "inputs": [_input(one) for one in facts.job.inputs],
             "facts": {"labels": dict(facts.node.labels), "health": dict(facts.node.health)},
         }
     )
-
-
-def _amounts(resources: Resources) -> dict[str, float | int]:
-    """All four, also where they are zero: a script should not need a default."""
-    return {"cpu": resources.cpu, "memory": resources.memory, "disk": resources.disk, "gpu": resources.gpu}
 
 
 def _input(one: InputFact) -> dict[str, object]:

@@ -18,6 +18,8 @@ from wire.database import Connection
 SHOWN = 200
 """Tenders in one answer unless another number is asked for."""
 REASONS_MOST = 50
+TOLD = {"declined", "excluded", "silent"}
+"""Outcomes of invitations that had a reason."""
 
 
 @get("/{name:str}/why")
@@ -55,9 +57,9 @@ async def why(
 
 
 def _reasons(tenders: Sequence[TenderRecord]) -> list[dict[str, Any]]:
-    """What nodes said against the job in these tenders, the most frequent first."""
+    """What nodes, and the owner's hooks, said against the job in these tenders, the most frequent first."""
     found: dict[str, dict[str, Any]] = {}
-    for bid in [bid for tender in tenders for bid in tender.bids if bid.outcome in {"declined", "silent"}]:
+    for bid in [bid for tender in tenders for bid in tender.bids if bid.outcome in TOLD]:
         said = [(reason.code, reason.message, reason.hint) for reason in bid.reasons]
         for code, message, hint in said or [(bid.outcome, "did not answer in time", "")]:
             entry = found.setdefault(code, {"Code": code, "Count": 0, "Nodes": set[str](), "Message": "", "Hint": ""})

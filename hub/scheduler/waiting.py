@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Sequence
 
+from hub.judgement import is_fault
 from hub.ranking import AWAY, COOLING, Ranked, lacked_room, shortage
 from hub.scheduler.absent import is_absent, word_is_due
 from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgain, MoveJob, OpenTender, S, Step
-from hub.store.records import ExecutionRecord, JobRecord, TenderRecord
+from hub.store.records import BidRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire.failures import Reason
 from wire.states import ExecutionState, JobState, JobType, TenderState
 
@@ -167,12 +168,20 @@ def _give_up(facts: Facts, auctions: Sequence[TenderRecord]) -> Step | None:
         return queue_timeout(facts)
     recent = [t for t in auctions if t.state is TenderState.FAILED][-SILENT_ROUNDS:]
     last = recent[-1]
-    outcomes = {bid.outcome for bid in last.bids}
-    if outcomes == {"declined"} and not any(lacked_room(bid.reasons) for bid in last.bids):
+    if last.bids and all(_said_no(bid) and not lacked_room(bid.reasons) for bid in last.bids):
         return MoveJob(JobState.FAILED, shortage(job.spec.count, list(facts.ranked), declines(recent[-1:])))
-    if len(recent) >= SILENT_ROUNDS and all({b.outcome for b in t.bids} == {"silent"} for t in recent):
+    if len(recent) >= SILENT_ROUNDS and all(map(_unheard, [bid for tender in recent for bid in tender.bids])):
         return MoveJob(JobState.FAILED, shortage(job.spec.count, list(facts.ranked), declines(recent[-1:])))
     return None
+
+
+def _said_no(bid: BidRecord) -> bool:
+    return bid.outcome == "declined" or (bid.outcome == "excluded" and not _unheard(bid))
+
+
+def _unheard(bid: BidRecord) -> bool:
+    """Nobody has said anything of the job: not the node, or not the hub's hook on its bid."""
+    return bid.outcome == "silent" or (bid.outcome == "excluded" and is_fault(bid.reasons[0]))
 
 
 def queue_timeout(facts: Facts) -> Step | None:
@@ -185,11 +194,11 @@ def queue_timeout(facts: Facts) -> Step | None:
 
 
 def declines(tenders: Sequence[TenderRecord]) -> dict[str, Reason]:
-    """The last reason of each invited node that did not bid."""
+    """The last reason of each invited node that did not bid, or whose bid was not let pass."""
     found: dict[str, Reason] = {}
     for tender in tenders:
         for bid in tender.bids:
-            if bid.outcome == "declined" and bid.reasons:
+            if bid.outcome in {"declined", "excluded"} and bid.reasons:
                 found[bid.node_id] = bid.reasons[0]
             elif bid.outcome == "silent":
                 found[bid.node_id] = Reason("silent", "did not answer in time")

@@ -73,7 +73,7 @@ class RolloutRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BidRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one invitation: `outcome` is silent, bid, declined, won or lost."""
+    """What became of one invitation: `outcome` is silent, bid, declined, excluded, won or lost."""
 
     node_id: str
     node_name: str = ""

@@ -40,6 +40,27 @@ def test_a_hub_that_cannot_be_is_refused_before_it_makes_anything(tmp_path, word
     assert not (tmp_path / "hub").exists()
 
 
+@pytest.mark.parametrize(
+    ("mode", "hook", "error"),
+    [
+        (None, "name = 'a'\nexec = ['{program}']", "hook a: {program}: No such file or directory"),
+        (0o777, "name = 'a'\nexec = ['{program}']", "hook a: {program} can be changed by others"),
+        (0o644, "name = 'a'\nexec = ['{program}']", "hook a: {program} is not executable"),
+        (0o755, "name = 'a'\nexec = ['{program}']\nhttp = 'http://h/'", "bidding.hooks[0] needs either exec or http"),
+    ],
+)
+def test_a_hook_on_bids_that_cannot_be_asked_is_refused_before_anything_starts(tmp_path, mode, hook, error):
+    program, policy = tmp_path / "hook", tmp_path / "policy.toml"
+    if mode is not None:
+        program.write_text("#!/bin/sh\n")
+        program.chmod(mode)
+    policy.write_text("[[bidding.hooks]]\n" + hook.format(program=program))
+    done = hub(tmp_path, "--policy", str(policy))
+    assert done.exit_code == os.EX_CONFIG
+    assert error.format(program=program) in done.stderr
+    assert not (tmp_path / "hub").exists()
+
+
 @pytest.mark.parametrize("option", ["--api-port", "--broker-port"])
 def test_a_port_that_is_taken_is_named_with_its_option(tmp_path, option):
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -29,6 +29,7 @@ cpu_seconds = 3600
 period = "1d"
 stored = "10MB"
 """
+HOOK = {"name": "a", "exec": ["/x"]}
 BARE = {"Type": "batch", "Tasks": [{"Engine": {"Type": "podman", "Params": {"Image": "busybox"}}}]}
 
 
@@ -88,6 +89,12 @@ def test_a_namespace_has_its_quota_or_that_of_all_others(tmp_path):
         ({"namespaces": {"a": {"period": "1s"}}}, "namespaces.a.period", "under a minute"),
         ({"namespaces": {"a": {"job": 1}}}, "namespaces.a.job", "did you mean jobs?"),
         ({"weights": 3}, "weights", "must be an object"),
+        ({"bidding": {"hooks": [{"name": "a"}]}}, "bidding.hooks[0]", "either exec or http"),
+        ({"bidding": {"hooks": [{"name": "a", "exec": ["x"]}]}}, "bidding.hooks[0].exec", "absolute path"),
+        ({"bidding": {"hooks": [{**HOOK, "timeout": "11s"}]}}, "bidding.hooks", "add up to 11 s, at most 10 s"),
+        ({"bidding": {"hooks": [HOOK, HOOK]}}, "bidding.hooks[1].name", "two hooks are called a"),
+        ({"bidding": {"hooks": [{**HOOK, "on_fault": "accept"}]}}, "bidding.hooks[0].on_fault", "unknown field"),
+        ({"bidding": {"at_once": 0}}, "bidding.at_once", "from 1 to 64"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(document, field, message):
@@ -95,6 +102,12 @@ def test_a_mistake_is_named_with_its_place(document, field, message):
         read(document)
     assert field in f"{failed.value.message} {failed.value.details}"
     assert message in failed.value.message
+
+
+def test_hooks_on_bids_have_little_time_and_decline_when_they_fail_unless_the_owner_says_otherwise():
+    (hook,) = read({"bidding": {"hooks": [HOOK]}}).bidding.hooks
+    assert (hook.timeout, hook.on_error) == (2.0, "decline")
+    assert read({}).bidding.hooks == []
 
 
 @pytest.mark.parametrize("text", ["weights = [", "\x00"])

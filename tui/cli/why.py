@@ -53,7 +53,7 @@ def tell(reply: dict[str, Any]) -> None:
         f"{reason.get('Code', '')}"
         for item in tenders
         for bid in item.get("Bids") or []
-        if bid.get("Outcome") == "declined"
+        if bid.get("Outcome") in {"declined", "excluded"}
         for reason in bid.get("Reasons") or []
     )
     if sum(reasons.values()) > 1:
