@@ -1,6 +1,6 @@
 # The commands of this project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check fmt lock fuzz bench venv run-venv system clean
+.PHONY: help demo test test-all fault check fmt lock fuzz bench venv run-venv system clean
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 # Without cached bytecode every process that a test starts would compile its modules anew.
@@ -30,6 +30,9 @@ check: venv ## format, lint, types and import arrows
 fmt: venv ## format the code
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix-only $(CODE)
+
+fault: system venv ## killed at every failpoint and every power cut, over and over; ROUNDS=5
+	TENDER_FAULT_ROUNDS=$(or $(ROUNDS),5) $(BIN)/python -m pytest -m long tests/fault
 
 fuzz: system venv ## 10,000 requests to a hub, made from its OpenAPI document
 	TENDER_API_CASES=10000 $(BIN)/python -m pytest tests/compat/test_openapi.py

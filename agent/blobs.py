@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.voice import Voice
-from wire import clock
+from wire import clock, failpoints
 from wire.backoff import Backoff
 from wire.failures import ExecutionFailed, Reason, TenderError
 from wire.messages import Command, Response
@@ -88,7 +88,9 @@ class Blobs:
                 await asyncio.to_thread(os.fsync, file.fileno())
             if digest.hexdigest() != sha256:
                 raise ExecutionFailed(Reason("blob-damaged", f"what the hub sent as blob {sha256} is something else"))
+            failpoints.at("blob.before")
             partial.rename(path)
+            failpoints.at("blob.renamed")
         finally:
             partial.unlink(missing_ok=True)
         return path

@@ -1,8 +1,8 @@
 """How the box is: checks, free capacity and counters, said when their class changes and at each interval."""
 
 import asyncio
+import contextlib
 import logging
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from agent.runner import Runner
 from agent.store.outbox import OutboxTable
 from agent.voice import Voice
 from wire import clock
+from wire.ballast import SPARE, SPARE_FILES, free, is_read_only
 from wire.failures import TenderError
 from wire.messages import Check, Health
 from wire.quantities import format_size
@@ -19,7 +20,7 @@ from wire.quantities import format_size
 log = logging.getLogger(__name__)
 LOOK_EACH = 60.0
 """Seconds between looks; what is said less often is only said when it changed."""
-LOW_DISK, NO_DISK = 1024**3, 128 * 1024**2
+LOW_DISK = 1024**3
 LONG_OUTBOX = 1000
 _CHECK_CAP = 12
 
@@ -47,6 +48,11 @@ class HealthReports:
         self.verdicts: dict[str, str] = {}
         self._said: dict[str, str] = {}
         self._said_at = float("-inf")
+        self._soon = asyncio.Event()
+
+    def look_soon(self) -> None:
+        """Something has changed that must not wait for the next look."""
+        self._soon.set()
 
     async def run(self, online: asyncio.Event) -> None:
         """Look for ever; returns only by cancellation."""
@@ -59,7 +65,10 @@ class HealthReports:
             health = self.look(clock.monotonic())
             if online.is_set():
                 await self._report(health)
-            await asyncio.sleep(min(LOOK_EACH, self._interval))
+            self._soon.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(LOOK_EACH, self._interval)):
+                    await self._soon.wait()
 
     async def _report(self, health: Health) -> None:
         now = clock.monotonic()
@@ -77,7 +86,11 @@ class HealthReports:
         depth = self._outbox.depth
         if not depth:
             self._waiting_since = now
-        checks = [disk_check(*_free(self._data_dir)), outbox_check(depth), *self._extra()]
+        checks = [
+            disk_check(*free(self._data_dir), read_only=is_read_only(self._data_dir)),
+            outbox_check(depth),
+            *self._extra(),
+        ]
         self.verdicts = {check.name: check.verdict for check in checks}
         return Health(
             ep=self._voice.ep,
@@ -91,16 +104,12 @@ class HealthReports:
         )
 
 
-def _free(folder: Path) -> tuple[int, int]:
-    """Free bytes and free files where the agent's data lies."""
-    stat = os.statvfs(folder)
-    return stat.f_bavail * stat.f_frsize, stat.f_favail if stat.f_files else 1_000_000
-
-
-def disk_check(size: int, files: int) -> Check:
-    """Free space and free inodes, the scarcer of the two."""
+def disk_check(size: int, files: int, *, read_only: bool = False) -> Check:
+    """Free space and free inodes, the scarcer of the two; and whether anything can be written at all."""
+    if read_only:
+        return Check("disk", "fail", "the file system is read-only", "look for errors of the disk, then remount it")
     said = f"{format_size(size)} and {files} files are free"
-    if size < NO_DISK or files < 1000:
+    if size < SPARE or files < SPARE_FILES:
         return Check("disk", "fail", said, "free space where the agent's data lies")
     return Check("disk", "warn" if size < LOW_DISK or files < 10_000 else "pass", said)
 

@@ -1,5 +1,6 @@
 """The agent's parts, constructed and connected. The only place that knows them all."""
 
+import asyncio
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
@@ -214,8 +215,20 @@ class Parts:
             interval=self.config.link.health_seconds,
             counters=self.counters,
             extra=self._engine_checks,
-            chores=[self.tendering.tidy, self.tidying.prune, self.caches.trim, self.look_at_engines],
+            chores=[
+                self.store.keep_ballast,
+                self.tendering.tidy,
+                self.tidying.prune,
+                self.caches.trim,
+                self.look_at_engines,
+            ],
         )
+        loop = asyncio.get_running_loop()
+
+        def disk_is_full() -> None:
+            loop.call_soon_threadsafe(self.health.look_soon)
+
+        self.store.on_full_disk(disk_is_full)
         self.inbox.own_state = self.sync.own_state
         self.inbox.hub_appeared = self.sync.hub_appeared
         self.inbox.forgotten = self.tidying.free

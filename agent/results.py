@@ -11,7 +11,7 @@ from agent.executors.base import ExitReport
 from agent.plugins import Plugins
 from agent.store.records import Change, Execution
 from agent.work import RESULTS
-from wire import clock, manifest
+from wire import clock, failpoints, manifest
 from wire.backoff import Backoff
 from wire.failures import ExecutionFailed
 from wire.messages import ResultRef
@@ -64,7 +64,9 @@ class Publishing:
         while True:
             try:
                 publisher = self._plugins.publisher(wanted.type)
+                failpoints.at("publisher.before")
                 location = await publisher.publish(wanted.params, results, self._names(execution))
+                failpoints.at("publisher.after")
                 break
             except ExecutionFailed as failure:
                 if not insist or not failure.reason.retryable:

@@ -24,7 +24,7 @@ from agent.results import Publishing, elapsed, shown
 from agent.store.ledger import Executions
 from agent.store.records import Change, Execution
 from agent.verdict import cut_off_by_reboot, verdict
-from wire import clock
+from wire import clock, failpoints
 from wire.backoff import Backoff
 from wire.failures import ExecutionFailed, Reason
 from wire.states import LIVE_ON_NODE
@@ -158,7 +158,9 @@ class Runner:
         steps = {"inputs": elapsed(began)}
         began = clock.monotonic()
         active.starting = True
+        failpoints.at("start.before")
         handle = await executor.start(work)
+        failpoints.at("start.after")
         active.starting = False
         return handle, steps | {"start": elapsed(began)}
 
@@ -174,7 +176,9 @@ class Runner:
         if self._executions.known[execution.id].state is not E.RUNNING:
             said = msgspec.structs.replace(said, handle=handle)
             telling = self._beside(self._tell(execution.id, E.RUNNING, said, LIVE_ON_NODE))
+        failpoints.at("wait.before")
         report = await executor.wait(handle)
+        failpoints.at("wait.after")
         active.running = False
         if telling is not None:
             await telling
@@ -263,8 +267,10 @@ class Runner:
                 handles = [handle for handle in await executor.found() if handle.execution_id == execution.id]
                 for handle in handles:
                     await executor.stop(handle, 0.0, active.stopping or Reason("cancelled", "the start was cut off"))
+            failpoints.at("clean-up.before")
             for handle in handles:
                 await self._executor_of(handle).remove(handle)
+            failpoints.at("clean-up.after")
         except ExecutionFailed as failure:
             log.warning("%s: cleaning up is left for later: %s", execution.id, failure.message)
         except Exception:

@@ -11,7 +11,7 @@ from agent.config import KeepSettings
 from agent.store.records import Execution, KeptResult
 from agent.store.store import Results
 from agent.work import RESULTS
-from wire import clock
+from wire import clock, failpoints
 from wire.params import plugin_kind
 from wire.quantities import parse_size
 
@@ -111,6 +111,7 @@ def _stays(kept: KeptResult | None) -> frozenset[str] | None:
 
 def _free(work: list[tuple[Path, frozenset[str] | None]]) -> None:
     for folder, stays in work:
+        failpoints.at("free.before")
         if stays is None:
             shutil.rmtree(folder, ignore_errors=True)
             continue

@@ -67,6 +67,7 @@ class AuditedDatabase(Database):
         context = contextvars.copy_context()
 
         def both(connection: Connection) -> T:
+            pending.written = False  # a full disk may ask for it a second time
             result = context.run(work, connection)
             if pending.target and not pending.written:
                 store.append(connection, _change(pending))

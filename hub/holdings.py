@@ -30,12 +30,14 @@ class Holdings:
         if node.holds is None or self._looked.get(node.id) == node.born:
             return
         self._looked[node.id] = node.born
-        here = [item.id for item in node.holds.values() if item.state in LIVE_ON_NODE]
+        here = {item.id: item.ver for item in node.holds.values() if item.state in LIVE_ON_NODE}
 
         def read(connection: Connection) -> dict[str, ExecutionRecord | None]:
             return {one: executions_store.execution(connection, one) for one in here}
 
         for execution_id, record in (await self._db.read(read)).items() if here else ():
+            if record is not None and record.ver > here[execution_id]:
+                continue  # its end has been told since
             refusal = self._refusal(node.id, execution_id, record)
             if refusal is not None:
                 self._courier.refuse(node.id, refusal)

@@ -13,7 +13,7 @@ from pathlib import Path
 from hub.fetches import Fetches
 from hub.registry import Registry
 from hub.store.records import ExecutionRecord
-from wire import clock
+from wire import clock, failpoints
 from wire import manifest as manifests
 from wire.failures import ExecutionFailed, InvalidRequest, NotFound, TooLarge, Unavailable, Untrusted
 from wire.manifest import Manifest
@@ -101,7 +101,9 @@ class Results:
             files.append((entry.path, part))
         partial = work / "archive"
         await asyncio.to_thread(_pack, files, list(manifest.folders), partial)
+        failpoints.at("archive.before")
         partial.rename(path)
+        failpoints.at("archive.renamed")
 
     def _read_manifest(self, node_id: str, result: ResultRef, data: bytes) -> Manifest:
         node = self._registry.nodes.get(node_id)

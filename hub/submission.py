@@ -65,6 +65,7 @@ class Submissions:
     async def submit(self, submission: Submission) -> Submitted:
         """Commit a new job or a new version of one with its name. Raises before anything is stored."""
         self._check_known(submission.parsed.job)
+        self._db.ballast.require()
         spec = await self._externalise(submission.parsed.job)
         # Also when the caller is gone by then: a committed job is always taken up.
         task = asyncio.create_task(self._store(spec, submission))

@@ -14,6 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wire import failpoints
+from wire.ballast import Ballast
+from wire.failures import NoSpace
+
 T = TypeVar("T")
 Connection = sqlite3.Connection
 Row = sqlite3.Row
@@ -32,6 +36,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.ballast = Ballast(path.with_name("ballast"))
         self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -43,6 +48,7 @@ class Database:
 
     def open(self) -> None:
         """Open the file and start the writer. Raises OSError or sqlite3.DatabaseError for a bad file."""
+        self.ballast.before_opening()
         connection = _connect(self.path)
         writer = threading.Thread(target=self._write_loop, args=(connection,), name=f"db-{self.path.stem}", daemon=True)
         self._threads.append(writer)
@@ -94,7 +100,10 @@ class Database:
                         last = True
                         break
                     batch.append(job)
-                _deliver(_commit(connection, batch))
+                outcomes = _commit(connection, batch)
+                if all(_is_full(error) for *_, error in outcomes) and self.ballast.release():
+                    outcomes = _commit(connection, batch)
+                _deliver([(loop, future, result, _named(error)) for loop, future, result, error in outcomes])
                 if self.committed is not None:
                     with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
                         first[1].call_soon_threadsafe(self.committed)
@@ -191,7 +200,9 @@ def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[_Outcome]
         connection.execute("BEGIN IMMEDIATE")
         for work, loop, future in batch:
             outcomes.append((loop, future, *_attempt(connection, work, alone=alone)))
+        failpoints.at("commit.before")
         connection.execute("COMMIT")
+        failpoints.at("commit.after")
     except Exception as error:  # noqa: BLE001  the caller must hear of it, whatever it is
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
@@ -233,3 +244,27 @@ def _resolve(outcomes: list[_Outcome]) -> None:
             future.set_result(result)
         else:
             future.set_exception(error)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether SQLite met a full disk; without a free inode it says that it cannot open or write a file."""
+    return _code(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
+
+
+def _code(error: BaseException | None) -> int:
+    """SQLite's primary result code, 0 for anything else."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.OperationalError) else 0
+
+
+def _named(error: BaseException | None) -> BaseException | None:
+    """What callers are told: a disk that is full or takes no writes is a word of our own."""
+    said = {
+        sqlite3.SQLITE_FULL: "the disk is full",
+        sqlite3.SQLITE_READONLY: "the file system is read-only",
+        sqlite3.SQLITE_IOERR: "the disk takes no writes",
+    }.get(_code(error))
+    if said is None:
+        return error
+    named = NoSpace(f"{said}: {error}", hint="free or mend the disk; what could not be stored is tried again")
+    named.__cause__ = error
+    return named

@@ -8,6 +8,7 @@ TenderError
 ├── Unauthorized       no valid credential (HTTP 401)
 ├── Forbidden          a valid credential without the right (HTTP 403)
 ├── Unavailable        a part is away for now; try again (HTTP 503)
+├── NoSpace            the disk is full or takes no writes; try again when that is mended (HTTP 507)
 ├── TooManyRequests    the caller's allowance is used up for now; try again (HTTP 429)
 ├── Untrusted          a document without a valid signature, or bound to somebody else
 └── ExecutionFailed    a step of an execution failed; carries its Reason
@@ -86,6 +87,13 @@ class Unavailable(TenderError):
     """Something that is needed is away for now."""
 
     code = "Unavailable"
+    retryable = True
+
+
+class NoSpace(TenderError):
+    """The disk is full, or takes no writes now."""
+
+    code = "NoSpace"
     retryable = True
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import aiomqtt
 
+from wire import failpoints
 from wire.backoff import Backoff
 from wire.failures import TenderError, Unavailable
 from wire.session import Options, Outgoing, Packet, PublishRefused, Session, heed_cancellation, value_of
@@ -106,7 +107,9 @@ class Link:
             session = Session(self._options, host, port, self._handler.will(self.ep))
             opened = False
             try:
+                failpoints.at("connect.before")
                 async with session.open():
+                    failpoints.at("connect.after")
                     opened = True
                     backoff.settled()
                     self._session = session

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from wire import failpoints
 from wire.failures import InvalidRequest, TooLarge
 from wire.tree import MIB, Entry, Limits, check_path, open_beneath, refuse, shown, walk
 
@@ -138,7 +139,9 @@ def seal(folder: Path, limits: Limits | None = None) -> Manifest:
         out.write(encode(manifest))
         out.flush()
         os.fsync(out.fileno())
+    failpoints.at("seal.before")
     part.replace(folder / FILE_NAME)
+    failpoints.at("seal.renamed")
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(root)

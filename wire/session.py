@@ -20,6 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from wire import failpoints
 from wire.failures import TenderError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -206,7 +207,9 @@ class Session:
 
     def ack(self, mid: int) -> None:
         if mid:
+            failpoints.at("acknowledge.before")
             self._paho.ack(mid, 1)
+            failpoints.at("acknowledge.after")
 
     async def publish(self, message: Outgoing) -> None:
         if len(message.payload) + len(message.topic) + HEADER > self._largest:
@@ -216,6 +219,7 @@ class Session:
         if message.expiry is not None:
             properties = _expiring(message.expiry)
         async with self._slots:
+            failpoints.at("publish.before")
             info = self._paho.publish(message.topic, message.payload, message.qos, message.retain, properties)
             if info.rc != 0:
                 raise Unavailable(f"the message could not be sent: code {info.rc}")
@@ -226,7 +230,9 @@ class Session:
                 _settle(done, self._early.pop(info.mid))
             else:
                 self._pending[info.mid] = done
+            failpoints.at("publish.sent")
             await self._confirmed(info.mid, done, message.topic)
+            failpoints.at("publish.confirmed")
 
     async def _confirmed(self, mid: int, done: "asyncio.Future[None]", topic: str) -> None:
         try:

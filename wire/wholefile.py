@@ -5,12 +5,16 @@ import os
 import secrets
 from pathlib import Path
 
+from wire import failpoints
+
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Put `data` in `path`, replacing what was there, and have it on the disk before returning."""
     partial = _partial(path, data, mode)
+    failpoints.at("file.before")
     try:
         partial.replace(path)
+        failpoints.at("file.renamed")
     except OSError:
         partial.unlink(missing_ok=True)
         raise

@@ -1,18 +1,17 @@
 """Is there room for work and results?"""
 
-import os
 from pathlib import Path
 
 from agent.config import AgentConfig
 from agent.health import disk_check
+from wire.ballast import free, is_read_only
 from wire.findings import Finding
 
 
 async def check(config: AgentConfig) -> Finding:
     folder = Path(config.data_dir)
     here = next(path for path in (folder, *folder.parents) if path.exists())
-    stat = os.statvfs(here)
-    found = disk_check(stat.f_bavail * stat.f_frsize, stat.f_favail if stat.f_files else 1_000_000)
+    found = disk_check(*free(here), read_only=is_read_only(here))
     return Finding("disk", found.verdict, f"{found.message} on {here}", found.remedy or _remedy(found.verdict))
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from agent.executors.base import ExitReport
+from wire import failpoints
 from wire.failures import Reason
 
 FILE_CAP = 64 * 1024
@@ -59,7 +60,10 @@ class RunFolder:
 
     def claim(self, started: Started) -> bool:
         """Take the execution id; False when it is taken. Not synced: after a power cut nothing runs anyway."""
-        return self._once("started.json", msgspec.json.encode(started), durable=False)
+        failpoints.at("claim.before")
+        won = self._once("started.json", msgspec.json.encode(started), durable=False)
+        failpoints.at("claim.after")
+        return won
 
     def order_stop(self, reason: Reason) -> bool:
         """Leave the reason for the end before it happens; the first one stays."""
@@ -73,7 +77,9 @@ class RunFolder:
         """
         temporary = f"{self._prefix}report.{os.getpid()}.tmp"
         self._write(temporary, msgspec.json.encode(report), durable=False)
+        failpoints.at("report.before")
         os.rename(temporary, f"{self._prefix}report.json")  # noqa: PTH104
+        failpoints.at("report.renamed")
 
     def take_lock(self) -> None:
         """Held until this process ends, however it ends."""

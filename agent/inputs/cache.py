@@ -15,7 +15,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from agent.disk_faults import disk_failure
-from wire import clock, manifest
+from wire import clock, failpoints, manifest
 from wire.failures import ExecutionFailed, InvalidRequest, TooLarge
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,120}")
@@ -72,7 +72,9 @@ class ContentCache:
         listed = manifest.build(staging / "data", skip=frozenset())
         (staging / manifest.FILE_NAME).write_bytes(manifest.encode(listed))
         shutil.rmtree(self._folder(key), ignore_errors=True)
+        failpoints.at("input.before")
         staging.rename(self._folder(key))
+        failpoints.at("input.renamed")
 
     def _sound(self, key: str) -> bool:
         folder = self._folder(key)

@@ -1,7 +1,9 @@
 """The agent's database: opens it, and holds the parts that work on it. The only user of SQLite in the agent."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.store import memory, schema
@@ -135,6 +137,14 @@ class Store:
     def close(self) -> None:
         """Finish what is queued, then close."""
         self._db.close()
+
+    async def keep_ballast(self) -> None:
+        """Put room aside for a full disk, if there is plenty now."""
+        await asyncio.to_thread(self._db.ballast.keep)
+
+    def on_full_disk(self, told: Callable[[], None]) -> None:
+        """`told` is called on the writer's thread when the room that was put aside is needed."""
+        self._db.ballast.let_go = told
 
     @property
     def commits(self) -> int:

@@ -14,6 +14,7 @@ from agent.workers.podman_image import ensure
 from agent.workers.podman_proxy import open_way
 from agent.workers.podman_stop import discard
 from agent.workers.podman_watch import Watches
+from wire import failpoints
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
 
@@ -59,6 +60,7 @@ def _create(api: Api, args: StartArgs, steps: dict[str, float]) -> None:
     _folders(work)
     began = monotonic()
     try:
+        failpoints.at("container.create")
         api.post("/containers/create", body=spec)
     except Refused as refused:
         if "already in use" not in refused.message:
@@ -82,6 +84,7 @@ def _run(api: Api, watches: Watches, args: StartArgs, steps: dict[str, float]) -
     began = monotonic()
     state = inspect(api, name)
     if state is None or state["State"]["Status"] != "initialized":
+        failpoints.at("container.init")
         api.post(f"/containers/{name}/init")
         state = inspect(api, name)
     if state is None:
@@ -99,7 +102,9 @@ def _run(api: Api, watches: Watches, args: StartArgs, steps: dict[str, float]) -
     folder.write_order(order)
     watches.begin(api, args.work.execution_id, folder, order, state)
     began = monotonic()
+    failpoints.at("container.start")
     api.post(f"/containers/{name}/start")
+    failpoints.at("container.started")
     steps["start"] = _since(began)
     return order
 

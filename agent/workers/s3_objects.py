@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from agent.transfer_orders import S3Put
 from agent.workers.progress import Meter
 from agent.workers.s3_client import missing, upload_gone
+from wire import failpoints
 from wire.failures import ExecutionFailed, Reason
 from wire.tree import MIB
 
@@ -178,6 +179,7 @@ class Objects:
         least = -(-source.size // MOST_PARTS)
         part_size = max(order.part_size, -(-least // MIB) * MIB)
         begun = self._client.create_multipart_upload(Bucket=order.bucket, Key=key, Metadata={"sha256": source.sha256})
+        failpoints.at("upload.begun")
         upload = Upload(order.endpoint, order.bucket, key, source.sha256, part_size, begun["UploadId"])
         self._store(upload)
         return upload
@@ -197,14 +199,17 @@ class Objects:
                 ContentLength=size,
                 ContentMD5=body.md5(),
             )
+            failpoints.at("upload.part")
             upload.parts[number] = sent["ETag"]
             self._store(upload)
 
     def _complete(self, upload: Upload) -> None:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(upload.parts.items())]
+        failpoints.at("upload.before")
         self._client.complete_multipart_upload(
             Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id, MultipartUpload={"Parts": parts}
         )
+        failpoints.at("upload.after")
 
     def _state(self, key: str) -> Path:
         return Path(self._order.work) / f"upload-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"

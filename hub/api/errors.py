@@ -17,6 +17,7 @@ STATUS: dict[type[failures.TenderError], int] = {
     failures.NotFound: 404,
     failures.Conflict: 409,
     failures.TooLarge: 413,
+    failures.NoSpace: 507,
     failures.TooManyRequests: 429,
     failures.Unavailable: 503,
     failures.Untrusted: 502,

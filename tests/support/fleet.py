@@ -14,8 +14,12 @@ from tests.support.hub_process import HubProcess
 class AgentProcess:
     """One agent. `kill9` and `start` again keep its data and identity."""
 
+    launcher: tuple[str, ...] = ("-m",)
+    """What the interpreter is given before the name of the module."""
+
     def __init__(self, folder: Path, name: str, config: str = "", *options: str) -> None:
         self.folder, self.name, self._options = folder, name, options
+        self.more: dict[str, str] = {}  # added to its environment
         folder.mkdir(parents=True, exist_ok=True)
         self._config = folder / "agent.toml"
         self._config.write_text(config or f'name = "{name}"\n')
@@ -31,9 +35,10 @@ class AgentProcess:
         join = ["--join", token] if token else []
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "agent", "run", "--data-dir", str(self.folder / "data"),
+                sys.executable, *self.launcher, "agent", "run", "--data-dir", str(self.folder / "data"),
                 "--config", str(self._config), *join, *self._options,
                 stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, **self.more},
             )  # fmt: skip
 
     async def stop(self, number: int = signal.SIGTERM) -> int:

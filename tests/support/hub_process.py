@@ -14,8 +14,12 @@ import httpx
 class HubProcess:
     """`async with HubProcess(folder) as hub:`; `kill9` and `start` again keep the data and the port."""
 
+    launcher: tuple[str, ...] = ("-m",)
+    """What the interpreter is given before the name of the module."""
+
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder, self._options = folder, options
+        self.more: dict[str, str] = {}  # added to its environment
         self._port = "0"
         self.process: asyncio.subprocess.Process | None = None
         self.url = ""
@@ -31,9 +35,10 @@ class HubProcess:
         ready.unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "hub", "serve", "--data-dir", str(self.folder),
+                sys.executable, *self.launcher, "hub", "serve", "--data-dir", str(self.folder),
                 "--api-port", self._port, "--auto-approve", *self._options,
                 stdout=asyncio.subprocess.PIPE, stderr=log, stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, **self.more},
             )  # fmt: skip
         assert self.process.stdout is not None
         async with asyncio.timeout(30):

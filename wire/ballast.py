@@ -1,0 +1,86 @@
+"""Room that is kept back on the disk, so that a full one still takes the ends of what runs.
+
+A file with nothing in it but space, and a few empty ones for the inodes. Whoever cannot commit for want of space lets
+it go and commits once more; from then on nothing new is taken until there is room to put it back.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from wire.failures import NoSpace
+
+log = logging.getLogger(__name__)
+SIZE = 16 * 1024**2
+FILES = 16
+SPARE = 128 * 1024**2
+"""Bytes that are to be free besides when it is put in place."""
+SPARE_FILES = 1000
+TIGHT, TIGHT_FILES = 4 * 1024**2, 8
+"""With less than this a database cannot even be opened: the ballast goes before that."""
+
+
+class Ballast:
+    """`folder` holds nothing else. `let_go` is called, on whatever thread that is, when the space was needed."""
+
+    def __init__(self, folder: Path, *, size: int = SIZE) -> None:
+        self._folder, self._size = folder, size
+        self.let_go: Callable[[], None] = lambda: None
+
+    @property
+    def held(self) -> bool:
+        return self._folder.is_dir()
+
+    def keep(self) -> None:
+        """Put it in place if there is plenty of room. A disk that cannot take it now is asked again later."""
+        size, files = free(self._folder.parent)
+        if self.held or size < self._size + SPARE or files < FILES + SPARE_FILES:
+            return
+        making = self._folder.with_name(f".{self._folder.name}.partial")
+        with contextlib.suppress(OSError):
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir(mode=0o700)
+            for number in range(FILES - 1):
+                (making / f"inode-{number}").touch()
+            with (making / "space").open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self._size)
+            making.rename(self._folder)
+            log.info("%s: %d MiB are kept back for a full disk", self._folder, self._size // 1024**2)
+
+    def release(self) -> bool:
+        """Give the room back. False when there is none left to give."""
+        if not self.held:
+            return False
+        shutil.rmtree(self._folder, ignore_errors=True)
+        log.error("the disk under %s is full: the room that was kept back is used now", self._folder.parent)
+        self.let_go()
+        return not self.held
+
+    def before_opening(self) -> None:
+        """Make room for a database to be opened, if there is none."""
+        size, files = free(self._folder.parent)
+        if size < TIGHT or files < TIGHT_FILES:
+            self.release()
+
+    def require(self) -> None:
+        """Raises NoSpace while the disk is so full that nothing new may be taken."""
+        size, files = free(self._folder.parent)
+        if not self.held and (size < SPARE or files < SPARE_FILES):
+            raise NoSpace(
+                f"the disk under {self._folder.parent} is full: {size // 1024**2} MiB and {files} files are free",
+                hint="free space there; what runs goes on, and nothing new is taken until then",
+            )
+
+
+def free(folder: Path) -> tuple[int, int]:
+    """Free bytes and free files where a folder lies; a file system that counts no files has enough of them."""
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize, stat.f_favail if stat.f_files else 1_000_000
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether the file system was (re)mounted read-only, by a person or by the kernel after an error."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
