@@ -1,4 +1,4 @@
-"""The agent's command line: `run` and `doctor`. Parses arguments and prints; nothing else."""
+"""The agent's command line: `run`, `doctor` and what installs. Parses arguments and prints; nothing else."""
 
 import asyncio
 import logging
@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from agent import app as agent_app
+from agent import install_cli
 from agent.config import AgentConfig, load
 from agent.doctor import examine
 from wire.failures import InvalidRequest, TenderError
@@ -102,6 +103,12 @@ def doctor(
     findings = asyncio.run(examine(settings))
     typer.echo(report(findings, as_json=bool(as_json)))
     raise typer.Exit(exit_code(findings))
+
+
+app.command()(install_cli.install)
+app.command()(install_cli.upgrade)
+app.command()(install_cli.uninstall)
+app.command(hidden=True)(install_cli.settle)
 
 
 def _settings(path: Path | None, options: dict[str, object], token: str) -> AgentConfig:
