@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from wire.failures import ExecutionFailed, Reason
-
-FORWARD = "env:"
+from wire.job import FORWARD
 
 
 def refusals(env: Mapping[str, str], allowed: Sequence[str], environ: Mapping[str, str]) -> list[Reason]:

@@ -4,7 +4,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Generator
 
-from wire.failures import Unavailable
+from wire.failures import TooManyRequests, Unavailable
 
 EACH, MOST = 50, 400
 """Connections of one client, and of all together."""
@@ -26,10 +26,12 @@ class Listeners:
 
     @contextlib.contextmanager
     def enter(self, client: str) -> Generator[None]:
-        """Hold one place. Raises Unavailable when there is none left."""
+        """Hold one place. Raises TooManyRequests when the client has all of its own, Unavailable when all are taken."""
         if self._of[client] >= self.each:
-            raise Unavailable(
-                f"{self.each} connections of {client} are open already", hint="close one that is not looked at"
+            raise TooManyRequests(
+                f"{self.each} connections of {client} are open already",
+                hint="close one that is not looked at",
+                details={"Field": "connections", "Value": str(self.each)},
             )
         if self.count >= self.most:
             raise Unavailable(f"{self.most} connections are open already", hint="try again later")

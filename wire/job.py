@@ -24,6 +24,8 @@ RANKERS = (
 )  # fmt: skip
 """What a bid's rank is summed from; `Bidding.Weights` and the hub's configuration may weigh each."""
 FAVOUR = "favour_"
+FORWARD = "env:"
+"""Begins the value of a variable that the node fills in, from its own that is named behind it."""
 
 Seconds = Annotated[float, Meta(extra={"reads": "duration"})]
 WholeSeconds = Annotated[int, Meta(extra={"reads": "whole duration"})]

@@ -29,6 +29,8 @@ class InvalidDocument(InvalidRequest):
             lines.append(f"and {more} more problems")
         hints = list(dict.fromkeys(problem.hint for problem in problems if problem.hint))
         details = {p.field or "(all)": " ".join(filter(None, (p.value, p.hint and f"({p.hint})"))) for p in problems}
+        fields = list(dict.fromkeys(problem.field for problem in problems if problem.field))
+        hints = hints or [f"change {', '.join(fields[:5]) or 'the document'}"]
         super().__init__("\n".join(lines), hint="\n".join(hints), details=details)
         self.problems = problems
 

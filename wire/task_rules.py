@@ -7,7 +7,7 @@ from functools import partial
 
 from wire import job_limits as limits
 from wire.failures import InvalidRequest
-from wire.job import Job, ResourcesSpec, Task, Timeouts
+from wire.job import FORWARD, Job, ResourcesSpec, Task, Timeouts
 from wire.network_rules import check_network
 from wire.params import engine_kind
 from wire.params_rules import check_engine, check_publisher, check_source
@@ -17,6 +17,7 @@ from wire.text_rules import check_name, check_path, reserved_name, too_many
 
 RESERVED_RESULTS = ("stdout", "stderr", "exitcode", "manifest.json")
 
+_FORWARDED = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _RESULT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SECRET_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,15}")
@@ -52,6 +53,8 @@ def _env_fault(name: str, value: str) -> str:
         return f"environment variable '{name}' can only contain letters, numbers, and underscores"
     if reserved := reserved_name(name):
         return reserved
+    if value.startswith(FORWARD) and not _FORWARDED.fullmatch(value.removeprefix(FORWARD)):
+        return f"environment variable '{name}' names no variable of the node behind {FORWARD}"
     return "" if value else f"environment variable '{name}' cannot have empty value"
 
 
@@ -64,7 +67,12 @@ def _check_env(field: str, said: str, env: dict[str, str], problems: Problems) -
     for name, value in env.items():
         fault = _env_fault(name[:80], value)
         if fault:
-            problems.add(f"{field}.Env.{name[:80]}", value, said + fault, "write it as REGION or LOG_LEVEL")
+            problems.add(
+                f"{field}.Env.{name[:80]}",
+                value,
+                said + fault,
+                "write it as REGION or LOG_LEVEL; env:NAME takes the node's",
+            )
 
 
 def _check_inputs(field: str, said: str, task: Task, job: Job, problems: Problems) -> None:

@@ -23,7 +23,8 @@ def reserved_name(name: str) -> str:
 
 def too_many(field: str, count: int, most: int, problems: Problems) -> None:
     if count > most:
-        problems.add(field, count, f"{field} has {count} entries, at most {most} are taken")
+        message = f"{field} has {count} entries, at most {most} are taken"
+        problems.add(field, count, message, "leave some out, or use several jobs")
 
 
 def check_choice(field: str, value: str, choices: Collection[str], problems: Problems) -> None:

@@ -68,4 +68,6 @@ class Limits:
 
     def _refuse(self, name: str, why: str, seconds: int) -> None:
         self.refused += 1
-        raise TooManyRequests(f"{why} of {name[:80]}", hint=f"try again in {seconds} s", wait=seconds)
+        kind, _, who = name.partition(" ")
+        details = {"Field": kind, "Value": who[:80]}
+        raise TooManyRequests(f"{why} of {name[:80]}", hint=f"try again in {seconds} s", details=details, wait=seconds)

@@ -62,6 +62,8 @@ _SCHEMES = {
     "password": {"type": "http", "scheme": "basic", "description": "A user's name and password."},
 }
 _TEXT = {"type": "string"}
+_STREAMED = {"type": "object", "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT}}
+"""An event of a stream; `data` is JSON in the shape of Event."""
 _SELECTORS = {"type": "array", "items": _TEXT, "maxItems": 64}
 _PARAMETERS: dict[tuple[str, str], dict[str, tuple[dict[str, Any], str]]] = {
     ("get", JOBS): {"labels": (_SELECTORS, "Label selectors: `team=red`, `!gpu`, `tier in (edge, lab)`.")},
@@ -126,7 +128,8 @@ def _complete(method: str, path: str, operation: dict[str, Any], parts: dict[str
 def _answer(sample: Any, parts: dict[str, Any]) -> dict[str, Any]:
     """What a request that worked is answered."""
     if isinstance(sample, str):
-        return {"description": "Done.", "content": {sample: {"schema": _TEXT}}}
+        schema = _STREAMED if sample == "text/event-stream" else _TEXT
+        return {"description": "Done.", "content": {sample: {"schema": schema}}}
     content = {"schema": shape_of(sample, parts), "example": sample}
     return {"description": "Done.", "content": {"application/json": content}}
 

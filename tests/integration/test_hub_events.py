@@ -160,7 +160,7 @@ async def test_more_streams_than_a_client_may_hold_are_refused(bench, url):
     async with stream(url):
         await until(lambda: bench.hub.listeners.count)
         async with stream(url) as events:
-            assert events.status == 503
+            assert events.status == 429
 
 
 async def test_who_leaves_takes_no_place_and_nothing_is_read_for_nobody(bench, url):
