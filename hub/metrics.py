@@ -11,14 +11,16 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from hub.auction import Outcome
 from hub.board import Board
+from hub.config import VERSION
 from hub.registry import Registry
 from hub.store.records import JobRecord
 from wire import clock
@@ -26,6 +28,7 @@ from wire.database import Database
 from wire.failures import TenderError
 from wire.states import TERMINAL_JOBS, JobState, Membership, NodeState
 
+disable_created_metrics()  # a second series for each, which Prometheus takes for a gauge
 MOST_REASONS = 60
 """Different reasons of declines that are counted by name; nodes write them, so there has to be an end."""
 _REASON = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -122,8 +125,10 @@ class Live(Collector):
         yield _gauge("tender_outbox_oldest_seconds", "Age of the oldest such row of all nodes.", oldest)
         yield _gauge("tender_auctions_open", "Auctions that run now.", len(self._board.auctions))
         yield _gauge("tender_jobs_waiting_for_room", "Jobs that no node has room for now.", self._board.waiting)
-        yield _gauge("tender_database_commits", "Commits since the start.", self._db.commits)
-        yield _gauge("tender_database_operations", "Writes in those commits.", self._db.operations)
+        commits, writes = float(self._db.commits), float(self._db.operations)
+        yield CounterMetricFamily("tender_database_commits", "Commits since the start.", value=commits)
+        yield CounterMetricFamily("tender_database_writes", "Writes in those commits.", value=writes)
+        yield InfoMetricFamily("tender_build", "What runs here.", value={"version": VERSION})
 
 
 def _gauge(name: str, says: str, value: float) -> GaugeMetricFamily:
