@@ -55,6 +55,7 @@ _CHANGING = {
     409: ("Conflict", "The thing is in a state that does not allow this."),
     413: ("TooLarge", "The body is too large."),
     415: ("UnsupportedMediaType", "The body is not JSON."),
+    507: ("NoSpace", "The hub's disk is full: it takes what ends and nothing new."),
 }
 _FROM_NODES = {502: ("Untrusted", "The node sent what it did not sign.")}
 _SCHEMES = {

@@ -89,7 +89,8 @@ async def test_jobs_are_counted_by_state_while_they_live_and_when_they_end(bench
     node = await bench.node("north")
     node.script = (E.ACCEPTED, E.RUNNING)
     await bench.submit(wasm_job())
-    await until(lambda: node.orders)
+    lives = bench.hub.board.jobs.values
+    await until(lambda: any(one.state is E.RUNNING for live in lives() for one in live.executions.values()))
     waits = await bench.submit(wasm_job(Constraints=[{"Key": "x", "Operator": "exists"}], Type="service"))
     assert await value(bench, "tender_jobs", state="running") == 1
     assert await value(bench, "tender_jobs", state="queued") + await value(bench, "tender_jobs", state="pending") == 1
