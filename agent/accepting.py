@@ -91,7 +91,7 @@ class Acceptance:
         outcome = self._ledger.allocate(name, hold.resources, clock.monotonic(), tender_id=hold.tender_id)
         if not outcome.granted:
             raise ExecutionFailed(Reason("busy", "this node has no room now", "wait, or use another node"))
-        self._holds.known.pop(hold.tender_id, None)
+        kept = self._holds.known.pop(hold.tender_id, None)
         steps = {"accept": elapsed(began)}
         execution = None
         try:
@@ -99,6 +99,8 @@ class Acceptance:
         finally:
             if execution is None and name not in self._executions.known:
                 self._ledger.free_allocation(name)
+                if kept is not None:
+                    self._holds.known[hold.tender_id] = kept  # its row is there still, and is written off with it
         if execution is None:
             self._counters["replay"] += 1
             return

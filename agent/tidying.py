@@ -17,6 +17,8 @@ from wire.quantities import parse_size
 
 log = logging.getLogger(__name__)
 KEPT_ON_NODE = "local"
+CLOCK_JUMP = 600.0
+"""Seconds from which on a step of the wall clock is no correction; a box that was suspended counts as such too."""
 STREAMS = ("stdout", "stderr")
 ONLY_LOG = "log"
 """Stands in the place of the manifest when only what was printed is kept."""
@@ -46,6 +48,7 @@ class Tidying:
     def __init__(self, root: Path, results: Results, bounds: Bounds | None = None) -> None:
         self._root, self._results, self._bounds = root, results, bounds or Bounds()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ahead = clock.unix() - clock.monotonic()
 
     def keep(self, execution: Execution) -> KeptResult | None:
         """Whether the result, or at least what was printed, stays now that the execution is forgotten; until when."""
@@ -84,9 +87,19 @@ class Tidying:
 
     async def prune(self) -> None:
         """Drop kept results that are past their time or over the bounds, those that would go first anyway."""
+        jump = self._jump()
+        if jump:
+            log.warning("the clock jumped ahead by %.0f s; what is kept stays as long as it would have", jump)
+            await self._results.postpone(int(jump * 1e9))
         for result in surplus(await self._results.all(), clock.unix_ns(), self._bounds):
             await self._results.drop(result.execution_id)
             await asyncio.to_thread(shutil.rmtree, self._root / result.execution_id, ignore_errors=True)
+
+    def _jump(self) -> float:
+        """Seconds by which the wall clock ran ahead of the monotonic one since the last look, if that is a jump."""
+        ahead = clock.unix() - clock.monotonic()
+        jump, self._ahead = ahead - self._ahead, ahead
+        return jump if jump > CLOCK_JUMP else 0.0
 
     async def close(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -70,6 +70,10 @@ def drop_result(connection: Connection, execution_id: str) -> bool:
     return connection.execute("DELETE FROM results WHERE execution_id = ?", (execution_id,)).rowcount > 0
 
 
+def postpone_results(connection: Connection, nanoseconds: int) -> None:
+    connection.execute("UPDATE results SET until = until + ?", (nanoseconds,))
+
+
 def kept_results(connection: Connection) -> list[KeptResult]:
     """What is kept, the first to go first."""
     found = connection.execute("SELECT execution_id, manifest, size, until FROM results ORDER BY until")

@@ -37,7 +37,7 @@ class Holds:
             memory.drop_holds(connection, gone)
 
         self.known[hold.tender_id] = hold
-        await self._db.write(work)
+        await self._without(gone, work)
 
     def drop(self, tender_id: str) -> None:
         """Written with the next hold, or by `flush`."""
@@ -47,7 +47,15 @@ class Holds:
     async def flush(self) -> None:
         gone, self._gone = self._gone, []
         if gone:
-            await self._db.write(lambda connection: memory.drop_holds(connection, gone))
+            await self._without(gone, lambda connection: memory.drop_holds(connection, gone))
+
+    async def _without(self, gone: list[str], work: Callable[[Connection], None]) -> None:
+        """Commit what drops these rows; if that fails they are dropped the next time."""
+        try:
+            await self._db.write(work)
+        except BaseException:
+            self._gone += gone
+            raise
 
 
 class Numbers:
@@ -99,6 +107,10 @@ class Results:
 
     async def drop(self, execution_id: str) -> bool:
         return await self._db.write(lambda connection: memory.drop_result(connection, execution_id))
+
+    async def postpone(self, nanoseconds: int) -> None:
+        """All go later by this much."""
+        await self._db.write(lambda connection: memory.postpone_results(connection, nanoseconds))
 
 
 class Store:

@@ -12,6 +12,10 @@ EPOCH = 1_750_000_000.0
 """Unix seconds at which a simulation begins."""
 
 
+TURN = 1e-6
+"""Seconds that a turn of the loop takes: time always moves."""
+
+
 @dataclass(eq=False)
 class Process:
     """One simulated process. What runs in its context is skipped once it is dead, as after `kill -9`.
@@ -112,6 +116,7 @@ class VirtualLoop(base_events.BaseEventLoop):
             if not scheduled:
                 raise RuntimeError("nothing will ever happen again in this simulation")
             self.now = max(self.now, scheduled[0]._when)
+        self.now += TURN
         while scheduled and scheduled[0]._when <= self.now:
             handle = heapq.heappop(scheduled)
             handle._scheduled = False

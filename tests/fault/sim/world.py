@@ -1,13 +1,15 @@
 """One simulated fleet: a hub, its nodes and a broker in virtual time, watched after every commit."""
 
 import asyncio
+import gc
 import hashlib
 import logging
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from hub.pki import Pki
 from tests.fault.sim import machines
 from tests.fault.sim.broker import Broker
 from tests.fault.sim.loop import EPOCH, VirtualLoop
-from tests.fault.sim.machines import HubMachine, NodeMachine
+from tests.fault.sim.machines import HubMachine, Machine, NodeMachine
 from tests.fault.sim.seams import installed
 from tests.fault.sim.watch import HubWatch, NodeWatch, Violation
 from wire.job_parse import Submission, parse_job
+from wire.resources import Resources
 from wire.states import TERMINAL_JOBS, JobState, Membership
 from wire.topics import Topics
 
@@ -55,6 +58,7 @@ class World:
             node = NodeMachine(loop, self.broker, folder, name, key, random.Random(f"{name} {seed}"))
             watch = NodeWatch(node.id, self.hub_watch, self.fail)
             node.stored.journal = watch.take
+            watch.check = lambda node=node: self._within_capacity(node)
             self.nodes.append(node)
         self.jobs: dict[str, str] = {}
         self._digest = hashlib.sha256()
@@ -71,6 +75,18 @@ class World:
 
     def _hub_committed(self, changes: list[tuple[Any, ...]]) -> None:
         self.hub_watch.take(changes)
+
+    def _within_capacity(self, node: NodeMachine) -> None:
+        """What executions use and open bids hold is never more than there is."""
+        ledger = node.parts.ledger if node.parts is not None else None
+        if ledger is None:
+            return
+        used = Resources()
+        for one in [*ledger.allocations.values(), *(hold.resources for hold in ledger.holds.values())]:
+            used += one
+        total = ledger.total
+        if used.cpu > total.cpu + 1e-9 or used.memory > total.memory or used.disk > total.disk:
+            self.fail("I8", f"{node.name} promised {used} of {total}")
 
     def _heard(self, client: str, message: Any) -> None:
         self.messages += 1
@@ -97,23 +113,27 @@ class World:
         await self.until(self._all_here, 60, "all nodes are online")
 
     def _all_here(self) -> bool:
-        hub, now = self.hub.hub, int((EPOCH + self.loop.now) * 1e9)
-        return hub is not None and all(
-            node.id in hub.registry.nodes and hub.registry.nodes[node.id].invitable(now) for node in self.nodes
-        )
+        machine, now = self.hub, self.now_ns()
+        if machine.hub is None or machine.process is None:
+            return False
+        known = [machine.hub.registry.nodes.get(node.id) for node in self.nodes]
+        return all(one is not None and machine.process.enter(one.invitable, now) for one in known)
 
     async def as_hub(self, work: Callable[[Any], Any]) -> Any:
         """Run a coroutine inside of the hub's process. Raises ConnectionError when the hub dies under it."""
-        machine = self.hub
-        if not machine.alive or machine.hub is None:
+        if not self.hub.alive or self.hub.hub is None:
             raise ConnectionError("the hub is not there")
+        return await self.inside(self.hub, lambda: work(self.hub.hub))
+
+    async def inside(self, machine: Machine, work: Callable[[], Any]) -> Any:
+        """Run a coroutine inside of a machine's process. Raises ConnectionError when that dies under it."""
         process = machine.process
         assert process is not None
         done: asyncio.Future[Any] = self.loop.create_future()
 
         async def inside() -> None:
             try:
-                outcome = await work(machine.hub)
+                outcome = await work()
             except Exception as error:  # noqa: BLE001  it belongs to the caller
                 if not done.done():
                     done.set_exception(error)
@@ -124,7 +144,7 @@ class World:
         task = process.context.run(lambda: self.loop.create_task(inside(), context=process.context))
         while not done.done():
             if process.dead:
-                raise ConnectionError("the hub died before it answered")
+                raise ConnectionError("the process died before it answered")
             await asyncio.sleep(0.01)
         del task
         return done.result()
@@ -136,17 +156,21 @@ class World:
         self.jobs[submitted.job_id] = document["Name"]
         return submitted.job_id
 
-    async def until(self, condition: Callable[[], Any], seconds: float, what: str = "") -> float:
+    async def until(self, condition: Callable[[], Any], seconds: float, what: str = "", why: Any = None) -> float:
         """Let time pass until something is so; returns how long that took. Fails the simulation after `seconds`."""
         began, pause = self.loop.now, 0.05
         while not condition():
             if self.loop.now - began > seconds:
-                self.fail("I10", f"not within {seconds:g} s: {what or 'what was waited for'}")
+                self.fail("I10", f"not within {seconds:g} s: {what or 'what was waited for'}{why and f': {why()[:3]}'}")
             await asyncio.sleep(pause)
             pause = min(5.0, pause * 1.2)
         return self.loop.now - began
 
     # --- looking ------------------------------------------------------------------------------------
+
+    def now_ns(self) -> int:
+        """The hub's wall clock in nanoseconds."""
+        return int((EPOCH + self.loop.now + self.hub.skew) * 1e9)
 
     def query(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Rows of the hub's database, as committed."""
@@ -174,18 +198,37 @@ def simulation(seed: int, nodes: int = 3) -> Generator[World]:
     """A fleet that has not begun yet. Use `world.loop.run` to drive it."""
     folder = Path(tempfile.mkdtemp(prefix="sim-", dir=TEMPORARY))
     loop = VirtualLoop()
+    shared_pki()
     quiet = logging.getLogger("asyncio")
     level, quiet.disabled = quiet.level, True
     try:
         with installed(loop, seed):
-            world = World(loop, seed, nodes, folder)
-            yield world
+            try:
+                yield World(loop, seed, nodes, folder)
+            finally:
+                _bury(loop)
     finally:
         loop.shutdown()
-        machines.graveyard.clear()
         shutil.rmtree(folder, ignore_errors=True)
         quiet.disabled = False
         quiet.setLevel(level)
+
+
+def _bury(loop: VirtualLoop) -> None:
+    """Let go of all that was still waiting, without a word about it."""
+    tasks = [*machines.graveyard, *asyncio.all_tasks(loop)]
+    machines.graveyard.clear()
+    heard, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        for task in tasks:
+            if not task.done():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                with suppress(BaseException):
+                    task.get_coro().close()  # type: ignore[union-attr]
+        del tasks
+        gc.collect()
+    finally:
+        sys.unraisablehook = heard
 
 
 def run(world: World, story: Callable[[World], Any]) -> Any:

@@ -1,0 +1,204 @@
+"""What goes wrong in a simulated fleet, as a list of actions drawn from a seed: any part of it can be replayed."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tests.fault.sim.broker import Weather
+from tests.fault.sim.machines import Machine
+from tests.fault.sim.world import World
+from wire.topics import Channel
+
+CLASSES = sorted(channel.value for channel in Channel)
+
+
+class Action(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that happens at a time in virtual seconds. `who` is a machine; `number` and `word` depend on `kind`."""
+
+    at: float
+    kind: str
+    who: str = ""
+    number: float = 0.0
+    word: str = ""
+    seconds: float = 0.0
+
+
+KINDS: dict[str, int] = {
+    "cut": 6,
+    "silence": 4,
+    "kill": 8,
+    "power": 5,
+    "stop-program": 2,
+    "broker": 3,
+    "wipe": 2,
+    "session": 3,
+    "lose": 5,
+    "mix": 4,
+    "double": 4,
+    "late": 4,
+    "clock": 3,
+    "disk": 4,
+}
+"""How often each kind is drawn."""
+
+
+def draw(seed: int, nodes: int, seconds: float, actions: int) -> list[Action]:
+    """Actions over a time, in their order."""
+    chance = random.Random(f"chaos {seed}")
+    names = [f"node-{number}" for number in range(nodes)]
+    kinds = [kind for kind, weight in KINDS.items() for _ in range(weight)]
+    drawn = [_one(chance, chance.choice(kinds), names, chance.random() * seconds) for _ in range(actions)]
+    return sorted(drawn, key=lambda action: action.at)
+
+
+def _one(chance: random.Random, kind: str, nodes: list[str], at: float) -> Action:
+    node, both = chance.choice(nodes), chance.choice([*nodes, "hub"])
+    lasts = chance.choice([3.0, 30.0, 120.0, 400.0, 1800.0]) * (0.5 + chance.random())
+    match kind:
+        case "cut" | "silence":
+            return Action(at, kind, both, seconds=lasts)
+        case "kill" | "stop-program":
+            # Some steps from now: between any two of them.
+            return Action(at, kind, both if kind == "kill" else node, number=chance.randrange(1, 60), seconds=lasts / 3)
+        case "power":
+            return Action(at, kind, both, number=chance.randrange(1, 60), seconds=lasts / 3)
+        case "lose":
+            return Action(at, kind, word=chance.choice(CLASSES), number=1.0, seconds=lasts)
+        case "mix" | "double" | "late":
+            return Action(at, kind, number=0.3 * chance.random(), seconds=lasts)
+        case "clock":
+            jump = chance.choice([-3600.0, 3600.0, -EARLY, 400 * 86_400.0, 5.0])
+            return Action(at, kind, both, number=jump, seconds=lasts)
+        case "disk":
+            return Action(at, kind, both, number=chance.randrange(1, 4))
+        case _:
+            return Action(at, kind, both, seconds=lasts / 3)
+
+
+EARLY = 1_700_000_000.0
+"""A box without a clock wakes up about here in the past: 1971."""
+
+
+class Chaos:
+    """Carries actions out and undoes them; `heal` ends all that still lasts."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._undo: dict[int, Callable[[], None]] = {}
+        self._number = 0
+        self.done: list[Action] = []
+
+    def begin(self, actions: list[Action]) -> None:
+        """Let each happen in its time, counted from now."""
+        for action in actions:
+            self.world.loop.call_later(action.at, self.act, action)
+
+    def act(self, action: Action) -> None:
+        self.done.append(action)
+        undo = getattr(self, "_" + action.kind.replace("-", "_"))(action)
+        if undo is not None:
+            self._number += 1
+            number = self._number
+            self._undo[number] = undo
+            self.world.loop.call_later(max(0.1, action.seconds), self._over, number)
+
+    def _over(self, number: int) -> None:
+        undo = self._undo.pop(number, None)
+        if undo is not None:
+            undo()
+
+    def heal(self) -> None:
+        """Everything works again from now on."""
+        for undo in list(self._undo.values()):
+            undo()
+        self._undo.clear()
+        world = self.world
+        world.broker.weather = Weather()
+        world.broker.cut.clear()
+        world.broker.start()
+        for machine in [world.hub, *world.nodes]:
+            machine.stored.failing = 0  # type: ignore[attr-defined]
+            if machine.alive and machine.process is not None:
+                machine.process.dies_at = 0
+            machine.start()
+
+    def _who(self, action: Action) -> Any:
+        world = self.world
+        return world.hub if action.who == "hub" else next(node for node in world.nodes if node.name == action.who)
+
+    # --- kinds --------------------------------------------------------------------------------------
+
+    def _cut(self, action: Action, *, silent: bool = False) -> Callable[[], None]:
+        machine = self._who(action)
+        self.world.broker.sever(machine.client, silent=silent)
+        return lambda: self.world.broker.mend(machine.client)
+
+    def _silence(self, action: Action) -> Callable[[], None]:
+        return self._cut(action, silent=True)
+
+    def _kill(self, action: Action) -> Callable[[], None]:
+        machine = self._who(action)
+        self._between_steps(machine, int(action.number), machine.kill)
+        return machine.start
+
+    def _power(self, action: Action) -> Callable[[], None]:
+        machine = self._who(action)
+        self._between_steps(machine, int(action.number), machine.power_cut)
+        return machine.start
+
+    def _between_steps(self, machine: Machine, steps: int, end: Callable[[], None]) -> None:
+        process = machine.process
+        if process is None or process.dead:
+            return
+        process.on_death = end
+        process.dies_at = process.steps + steps
+
+    def _stop_program(self, action: Action) -> Callable[[], None] | None:
+        machine = self._who(action)
+        if not machine.alive:
+            return None
+        machine.stopping.set()
+        return machine.start
+
+    def _broker(self, action: Action, *, wipe: bool = False) -> Callable[[], None]:
+        del action
+        self.world.broker.stop(wipe=wipe)
+        return self.world.broker.start
+
+    def _wipe(self, action: Action) -> Callable[[], None]:
+        return self._broker(action, wipe=True)
+
+    def _session(self, action: Action) -> None:
+        self.world.broker.forget(self._who(action).client)
+
+    def _lose(self, action: Action) -> Callable[[], None]:
+        lose = self.world.broker.weather.lose
+        lose[action.word] = action.number
+        return lambda: _forget(lose, action.word)
+
+    def _mix(self, action: Action) -> Callable[[], None]:
+        return self._weather("mix", action.number)
+
+    def _double(self, action: Action) -> Callable[[], None]:
+        return self._weather("double", action.number)
+
+    def _late(self, action: Action) -> Callable[[], None]:
+        return self._weather("late", action.number)
+
+    def _weather(self, name: str, share: float) -> Callable[[], None]:
+        setattr(self.world.broker.weather, name, share)
+        return lambda: setattr(self.world.broker.weather, name, 0.0)
+
+    def _clock(self, action: Action) -> Callable[[], None]:
+        machine = self._who(action)
+        machine.set_clock(action.number)
+        return lambda: machine.set_clock(0.0)
+
+    def _disk(self, action: Action) -> None:
+        self._who(action).stored.failing = int(action.number)
+
+
+def _forget(lose: dict[str, float], word: str) -> None:
+    lose.pop(word, None)
