@@ -35,6 +35,7 @@ from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
 from hub.upkeep import Upkeep
+from hub.webhooks.opening import open_webhooks
 from wire.database import Connection, Database
 from wire.quantities import resources
 from wire.signing import Keyring
@@ -100,7 +101,8 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     metrics.registry.register(Live(registry, board, database))
     auctioneer.settled.append(metrics.tender_ended)
     hooks.tell(metrics.hook_answered)
-    dispatcher.over.append(metrics.job_over)
+    webhooks = await open_webhooks(config, database, metrics, url)
+    dispatcher.over += [metrics.job_over, webhooks.courier.job_over]
     restoration = Restoration(
         database=database,
         registry=registry,
@@ -144,6 +146,7 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
         limits=access.limits,
         addresses=access.addresses,
         metrics=metrics,
+        webhooks=webhooks,
         url=url,
     )
 

@@ -34,6 +34,7 @@ class Settings:
     data_dir: Path
     api_port: int
     nodes: list[NodePlan]
+    policy: Path | None = None
 
 
 async def run(settings: Settings, say: Say) -> None:
@@ -68,6 +69,7 @@ class _Stack:
             "--data-dir", str(home / "hub"),
             "--api-host", "127.0.0.1", "--api-port", str(self._port),
             "--broker", "managed", "--auto-approve",
+            *(["--policy", str(settings.policy)] if settings.policy else []),
         ]  # fmt: skip
         self._hub = Child("hub", hub_argv, home / "logs" / "hub.log")
         self._agents = [Child(n.name, n.argv, home / "logs" / f"{n.name}.log") for n in settings.nodes]

@@ -26,6 +26,7 @@ def devstack(
         "tender-devstack"
     ),
     api_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API; 0 takes a free one.")] = 1234,
+    policy: Annotated[Path | None, typer.Option(help="The hub's policy (TOML), as for `hub serve`.")] = None,
     podman: Annotated[str, typer.Option(help="Ready-made nodes with a private Podman: first, all or none.")] = "first",
 ) -> None:
     """Run a hub with its own broker and some nodes until Ctrl-C. Prints `ready URL` when jobs can run."""
@@ -40,7 +41,7 @@ def devstack(
         raise InvalidRequest(
             f"cannot use {home}: {(failed.strerror or str(failed)).lower()}", hint="give a folder with --data-dir"
         ) from None
-    asyncio.run(run_stack(Settings(home, api_port, planned), say=_say))
+    asyncio.run(run_stack(Settings(home, api_port, planned, policy.absolute() if policy else None), say=_say))
 
 
 def _say(line: str) -> None:

@@ -45,9 +45,13 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
     """Newest entries of the audit log."""
     keys: float = 30 * DAY
     """Seconds after its end for which an API key is still shown."""
+    deliveries: float = 7 * DAY
+    """Seconds for which a delivery to a webhook is kept, sent or not."""
+    most_deliveries: int = 1_000
+    """Newest deliveries of a webhook; of older ones only those stay that still wait."""
 
 
-_DURATIONS = {"jobs", "details", "blobs", "results", "tokens", "audit", "keys"}
+_DURATIONS = {"jobs", "details", "blobs", "results", "tokens", "audit", "keys", "deliveries"}
 _SIZES = {"database", "results_size"}
 
 

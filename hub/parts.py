@@ -27,6 +27,7 @@ from hub.submission import Submissions
 from hub.tokens import TokenDesk
 from hub.tracker import Tracker
 from hub.upkeep import Upkeep
+from hub.webhooks.opening import Webhooks
 from wire.database import Database
 
 
@@ -60,4 +61,5 @@ class Hub:
     limits: Limits
     addresses: SignedAddresses
     metrics: Metrics
+    webhooks: Webhooks
     url: str

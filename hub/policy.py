@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.hook_rules import BidRules, check_bidding, check_programs
+from wire.addresses import AddressPolicy
 from wire.failures import InvalidRequest, TooLarge
 from wire.job import ENDING_TYPES, JOB_TYPES, RANKERS, Engine, Job, JobDefaults, Publisher, Seconds, Task, Timeouts
 from wire.job_rules import validate
@@ -37,6 +38,19 @@ class Quota(Struct, frozen=True):
         return None if self.stored is None else parse_size(self.stored, "stored")
 
 
+class WebhookPolicy(Struct, frozen=True):
+    """Where webhooks may lead beside public addresses, by name, address or CIDR; and how long they are tried.
+
+    `ca`: a PEM file with authorities that are believed beside the usual ones. `plain_http`: URLs without TLS are taken.
+    """
+
+    allow: list[str] = []
+    plain_http: bool = False
+    ca: str = ""
+    give_up: Seconds = 3.0 * DAY
+    pause_after: Seconds = 3.0 * DAY
+
+
 class Policy(Struct, frozen=True):
     """One TOML file. `namespaces` names each with its quota; `*` holds for all that are not named."""
 
@@ -44,6 +58,7 @@ class Policy(Struct, frozen=True):
     weights: dict[str, float] = {}
     namespaces: dict[str, Quota] = {}
     bidding: BidRules = BidRules()
+    webhooks: WebhookPolicy = WebhookPolicy()
 
     def quota(self, namespace: str) -> Quota:
         return self.namespaces.get(namespace) or self.namespaces.get("*") or Quota()
@@ -82,6 +97,7 @@ def read(document: dict[str, object]) -> Policy:
     check_bidding(policy.bidding, problems)
     for name, quota in policy.namespaces.items():
         _check_quota(f"namespaces.{name[:80]}", quota, problems)
+    _check_webhooks(policy.webhooks, problems)
     problems.raise_if_any()
     return policy
 
@@ -115,3 +131,13 @@ def _check_quota(field: str, quota: Quota, problems: Problems) -> None:
         _ = quota.stored_bytes
     except InvalidRequest as bad:
         problems.add(f"{field}.stored", quota.stored or "", bad.message, bad.hint)
+
+
+def _check_webhooks(webhooks: WebhookPolicy, problems: Problems) -> None:
+    try:
+        AddressPolicy(webhooks.allow)
+    except InvalidRequest as bad:
+        problems.add("webhooks.allow", webhooks.allow, bad.message, "like hooks.example, 10.1.0.0/16 or 127.0.0.1")
+    for name, seconds in {"give_up": webhooks.give_up, "pause_after": webhooks.pause_after}.items():
+        if not 60 <= seconds <= 30 * DAY:
+            problems.add(f"webhooks.{name}", seconds, f"{name} is not between a minute and 30 days", 'write "3d"')

@@ -14,7 +14,7 @@ from hub.blobs import Blobs
 from hub.board import Board, LiveJob
 from hub.keeping import Keeping
 from hub.results import Results
-from hub.store import audit, fleet, search
+from hub.store import audit, deliveries, fleet, search, webhooks
 from hub.store import retention as store
 from wire import clock
 from wire.database import Connection, Database
@@ -68,6 +68,8 @@ class Retention:
         await self._compact(gone, now - int(keep.details * 1e9))
         for live in list(self._board.jobs.values()):
             await self._trim(live, gone)
+        for webhook_id in await self._db.read(webhooks.numbers):
+            gone["deliveries"] += await self._all(lambda c, one=webhook_id: self._old_deliveries(c, one, now))
         gone["blobs"] += await self._blobs.sweep(keep.blobs, self._is_named)
         gone["results"] += await self._results.sweep(keep.results)
         gone["keys"] += await self._users.forget_expired(now - int(keep.keys * 1e9))
@@ -75,6 +77,10 @@ class Retention:
         gone["audit entries"] += await self._all(lambda c: audit.drop_through(c, through, PART)) if through else 0
         await self._shrink()
         return +gone
+
+    def _old_deliveries(self, connection: Connection, webhook_id: str, now: int) -> int:
+        before = now - int(self.keep.deliveries * 1e9)
+        return deliveries.trim(connection, webhook_id, before=before, kept=self.keep.most_deliveries, most=PART)
 
     async def purge(self, job_id: str) -> None:
         """Remove one job that is over with all that belongs to it. Raises NotFound or Conflict."""

@@ -24,7 +24,7 @@ class Part:
     needs: tuple[str, ...] = ()
 
 
-HUB_NEEDS = ("litestar", "uvicorn", "cryptography", "sqlite_utils")
+HUB_NEEDS = ("litestar", "uvicorn", "cryptography", "httpx", "sqlite_utils")
 AGENT_NEEDS = ("cryptography", "httpx", "sqlite_utils")
 PARTS = (
     Part("job", "tui.cli.job:app", "tui", "Submit jobs, look at them, stop them, get their results."),
@@ -36,6 +36,7 @@ PARTS = (
     Part("user", "tui.cli.user:app", "tui", "Users of the hub: add, change, remove."),
     Part("key", "tui.cli.key:app", "tui", "API keys of users: list, add, revoke."),
     Part("audit", "tui.cli.audit:app", "tui", "Who changed what at the hub: list, export, verify."),
+    Part("webhook", "tui.cli.webhook:app", "tui", "Tell programs elsewhere when jobs end."),
     Part("hub", "hub.cli:app", "hub", "Run a hub.", needs=HUB_NEEDS),
     Part("agent", "agent.cli:app", "agent", "Run the agent on this box, check the box.", needs=AGENT_NEEDS),
     Part(

@@ -19,6 +19,7 @@ TAGS = {
     "agent": "What boxes and Bacalhau's clients ask of the hub itself.",
     "auth": "The first contact of Bacalhau's clients.",
     "users": "Who may use the hub, and what each of them may do.",
+    "webhooks": "Programs elsewhere that are told when jobs end, by signed messages (Standard Webhooks).",
     "audit": "Who changed what.",
     "metrics": "Numbers for Prometheus.",
 }

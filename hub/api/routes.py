@@ -24,6 +24,7 @@ from hub.api.nodes import agent_routes, nodes_router
 from hub.api.openapi import Document, Page
 from hub.api.upkeep import router as upkeep_router
 from hub.api.users import user_routes
+from hub.api.webhooks import router as webhooks_router
 from hub.api.why import router as why_router
 from hub.config import VERSION
 from hub.parts import Hub
@@ -50,6 +51,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
             *results.routes,
             *namespaces.routes,
             *user_routes,
+            webhooks_router,
             audit_log,
             metrics,
         ],

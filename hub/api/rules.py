@@ -4,6 +4,7 @@ from hub.access.callers import Need
 
 JOBS = "/api/v1/orchestrator/jobs"
 NODES = "/api/v1/orchestrator/nodes"
+WEBHOOKS = "/api/v1/webhooks"
 RULES: dict[tuple[str, str], Need] = {
     ("GET", JOBS): Need.READ_JOB,
     ("PUT", JOBS): Need.WRITE_JOB,
@@ -41,6 +42,14 @@ RULES: dict[tuple[str, str], Need] = {
     ("GET", "/api/v1/auth"): Need.OPEN,
     ("POST", "/api/v1/auth/{}"): Need.OPEN,
     ("GET", "/api/v1/whoami"): Need.KNOWN,
+    ("GET", WEBHOOKS): Need.READ_JOB,
+    ("POST", WEBHOOKS): Need.WRITE_JOB,
+    ("GET", f"{WEBHOOKS}/{{}}"): Need.READ_JOB,
+    ("PUT", f"{WEBHOOKS}/{{}}"): Need.WRITE_JOB,
+    ("DELETE", f"{WEBHOOKS}/{{}}"): Need.WRITE_JOB,
+    ("POST", f"{WEBHOOKS}/{{}}/rotate"): Need.WRITE_JOB,
+    ("POST", f"{WEBHOOKS}/{{}}/test"): Need.WRITE_JOB,
+    ("GET", f"{WEBHOOKS}/{{}}/deliveries"): Need.READ_JOB,
     ("GET", "/api/v1/users"): Need.ADMIN,
     ("POST", "/api/v1/users"): Need.ADMIN,
     ("GET", "/api/v1/users/{}"): Need.ADMIN,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hub.store import rollouts, rows
+from hub.store import deliveries, rollouts, rows, webhooks
 from hub.store.records import EventRecord, JobRecord
 from hub.store.schema import OPEN_JOBS, either
 from wire import clock
@@ -15,6 +15,7 @@ from wire.failures import Conflict, NotFound
 from wire.job import Job
 from wire.states import (
     JOB_MOVES,
+    TERMINAL_JOBS,
     JobState,
 )
 
@@ -103,8 +104,11 @@ def blobs_named(spec: Job, encoded: bytes) -> set[str]:
 
 
 def move_job(connection: Connection, job_id: str, to: JobState, message: str, *, expect: int) -> bool:
-    """Move a job of version `expect` to a state, with its event. False when it may not go there (any more)."""
-    row = connection.execute("SELECT state, version FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    """Move a job of version `expect` to a state, with its event. False when it may not go there (any more).
+
+    An end is noted for the webhooks that are told of it, in the same transaction.
+    """
+    row = connection.execute("SELECT state, version, namespace FROM jobs WHERE id = ?", (job_id,)).fetchone()
     if row is None or row["version"] != expect or to not in JOB_MOVES[JobState(row["state"])]:
         return False
     now = clock.unix_ns()
@@ -127,6 +131,8 @@ def move_job(connection: Connection, job_id: str, to: JobState, message: str, *,
             details=details,
         ),
     )
+    if to in TERMINAL_JOBS and (listening := webhooks.listening(connection, row["namespace"])):
+        deliveries.note_end(connection, job_by_id(connection, job_id), listening)
     return True
 
 

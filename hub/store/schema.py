@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from hub.store.webhook_records import DeliveryState, WebhookState
 from wire.states import (
     TERMINAL_EXECUTIONS,
     TERMINAL_JOBS,
@@ -221,6 +222,50 @@ CREATE TABLE idempotency (
     job_id TEXT NOT NULL,
     created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Secrets are sealed with the key in pki/webhook.key, bound to the id; the old one is good until `old_until`.
+CREATE TABLE webhooks (
+    id TEXT PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    url TEXT NOT NULL,
+    filter BLOB NOT NULL,
+    state TEXT NOT NULL {_one_of("state", WebhookState)},
+    message TEXT NOT NULL DEFAULT '',
+    secret BLOB NOT NULL,
+    old_secret BLOB,
+    old_until INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    failing_since INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL
+) STRICT;
+CREATE INDEX webhooks_by_namespace ON webhooks (namespace);
+
+-- Apart from the webhook: these change with each delivery.
+CREATE TABLE webhook_numbers (
+    webhook_id TEXT PRIMARY KEY REFERENCES webhooks (id) ON DELETE CASCADE,
+    waiting INTEGER NOT NULL DEFAULT 0,
+    ended INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- A row is written by the transaction that ends the job. `due`: when it is tried next.
+CREATE TABLE webhook_deliveries (
+    id TEXT PRIMARY KEY,
+    webhook_id TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    type TEXT NOT NULL,
+    job_id TEXT NOT NULL,
+    body BLOB NOT NULL,
+    state TEXT NOT NULL {_one_of("state", DeliveryState)},
+    tries INTEGER NOT NULL DEFAULT 0,
+    due INTEGER NOT NULL,
+    status INTEGER NOT NULL DEFAULT 0,
+    message TEXT NOT NULL DEFAULT '',
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL
+) STRICT;
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (webhook_id, due) WHERE state = 'waiting';
+CREATE INDEX webhook_deliveries_made ON webhook_deliveries (webhook_id, created);
 
 -- Passwords as argon2id writes them, keys as SHA-256: neither can be read back.
 CREATE TABLE users (

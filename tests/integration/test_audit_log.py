@@ -5,7 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub.api.routes import make_api
-from hub.api.rules import JOBS, NODES, is_change, shape
+from hub.api.rules import JOBS, NODES, WEBHOOKS, is_change, shape
 from hub.keeping import Keeping
 from tests.support.enrolment import Applicant
 from tests.support.hub_bench import hub_bench
@@ -32,7 +32,7 @@ class Changes:
 
     async def request(self, method, path):
         """Path, body, and how the target of the entry begins."""
-        for find in (self.of_jobs, self.of_nodes, self.of_boxes, self.of_users):
+        for find in (self.of_jobs, self.of_nodes, self.of_boxes, self.of_users, self.of_webhooks):
             if (found := await find(method, path)) is not None:
                 return found
         raise AssertionError(f"no request is known for {method} {path}: add one")
@@ -86,6 +86,15 @@ class Changes:
             case "DELETE", "keys/{}":
                 _, record = await self.people.key("reader")
                 return f"/api/v1/keys/{record.id}", None, f"key {record.id}"
+
+    async def of_webhooks(self, method, path):
+        if not path.startswith(WEBHOOKS):
+            return None
+        if (method, path) == ("POST", WEBHOOKS):
+            return path, {"URL": "https://hooks.example/"}, "webhook w-"
+        made = await self.people.ask("admin", "POST", WEBHOOKS, json={"URL": "https://hooks.invalid/"})
+        webhook_id = made.json()["Webhook"]["ID"]
+        return path.replace("{}", webhook_id), {}, f"webhook {webhook_id}"
 
     async def done(self):
         job_id = await self.submit()

@@ -74,6 +74,10 @@ def test_a_namespace_has_its_quota_or_that_of_all_others(tmp_path):
 @pytest.mark.parametrize(
     ("document", "field", "message"),
     [
+        ({"webhooks": {"allow": ["10.0.0.0/99"]}}, "webhooks.allow", "neither a host name nor a CIDR"),
+        ({"webhooks": {"give_up": "5s"}}, "webhooks.give_up", "between a minute and 30 days"),
+        ({"webhooks": {"pause_after": "90d"}}, "webhooks.pause_after", "between a minute and 30 days"),
+        ({"webhooks": {"alow": []}}, "webhooks.alow", "did you mean allow"),
         ({"job_defaults": {"cron": {}}}, "job_defaults.cron", "there are no cron jobs"),
         ({"job_defaults": {"batch": {"resources": {"cpu": "many"}}}}, "job_defaults.batch.resources.cpu", "many"),
         ({"job_defaults": {"daemon": {"publisher": {"type": "local"}}}}, "job_defaults.daemon", "neither publisher"),

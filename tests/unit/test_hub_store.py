@@ -5,12 +5,13 @@ import sqlite3  # noqa: TID251  the errors of the file itself
 import msgspec
 import pytest
 
+from hub.store import deliveries, fleet, schema, search, webhooks
 from hub.store import executions as executions_store
-from hub.store import fleet, schema, search
 from hub.store import jobs as jobs_store
 from hub.store import tenders as tenders_store
 from hub.store.records import EventRecord
 from hub.store.search import Page
+from hub.store.webhook_records import DeliveryState, Settled
 from tests.support import records
 from wire.database import Database
 from wire.failures import Conflict, NotFound
@@ -194,6 +195,12 @@ HOT = {
     "last event": search.last_event,
     "events": lambda c: search.events_after(c, 5, "", 500),
     "events of a job": lambda c: search.events_after(c, 5, "j-1", 500),
+    "webhooks": lambda c: webhooks.listening(c, "default"),
+    "due": lambda c: deliveries.due(c, "w-1", 0, 4),
+    "deliveries": lambda c: deliveries.of_webhook(c, "w-1", "", 10, 0),
+    "settle": lambda c: deliveries.settle(
+        c, "d-1", Settled(state=DeliveryState.DELIVERED, due=0, status=200, message=""), 10
+    ),
     "token": lambda c: search.idempotent(c, "t", "b"),
 }
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from hub.api.described import webhooks
 from hub.api.described.operations import JOBS, NODES
 from hub.api.described.samples import EXAMPLE_JOB, NODE_ID
 from hub.api.job_versions import RerunWish
@@ -14,6 +15,7 @@ from wire.enrolment import EnrolmentRequest, RenewalRequest
 
 STRUCTS: tuple[type[msgspec.Struct], ...] = (
     UserWish, KeyWish, RerunWish, Decision, TokenWish, Labels, Drain, Maintenance, EnrolmentRequest, RenewalRequest,
+    *webhooks.STRUCTS,
 )  # fmt: skip
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 _TYPED = {"type": "object", "properties": {"Type": {"type": "string"}, "Params": {"type": "object"}}}
@@ -106,8 +108,9 @@ _BODIES: dict[tuple[str, str], tuple[type[msgspec.Struct] | dict[str, Any], Any]
     ),
     ("put", "/api/v1/users/{name}"): (UserWish, {"Capabilities": ["read:*"]}),
     ("post", "/api/v1/keys"): (KeyWish, {"User": "ann", "Label": "ci", "Life": 86400}),
+    **webhooks.BODIES,
 }  # fmt: skip
-WITHOUT = {("put", f"{_NODE}/undrain")}
+WITHOUT = {("put", f"{_NODE}/undrain"), *webhooks.WITHOUT}
 """Changing operations that take no body."""
 
 

@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from hub.api.described import samples
+from hub.api.described import samples, webhooks
 from hub.api.described.samples import ENTRY, JOB_ID, KEY, USER, page
 
 JOBS = "/api/v1/orchestrator/jobs"
@@ -17,7 +17,7 @@ Told = tuple[str, str, Any]
 @functools.cache
 def operations() -> dict[tuple[str, str], Told]:
     """By method and path."""
-    return {**_jobs(), **_lists(), **_nodes(), **_users(), **_hub()}
+    return {**_jobs(), **_lists(), **_nodes(), **_users(), **_hub(), **webhooks.operations()}
 
 
 def _jobs() -> dict[tuple[str, str], Told]:
