@@ -17,6 +17,7 @@ from hub.orders import Orders, carried
 from hub.ranking import Ranked, lacked_room
 from hub.registry import Registry
 from hub.scheduler import OpenTender
+from hub.store.history import of_execution
 from hub.store.records import BidRecord, EventRecord, ExecutionRecord, TenderRecord
 from wire import clock
 from wire.database import Database
@@ -254,12 +255,5 @@ class Auctioneer:
 
     def _requested(self, made: ExecutionRecord) -> EventRecord:
         node = self._registry.nodes.get(made.node_id)
-        return EventRecord(
-            job_id=made.job_id,
-            job_version=made.job_version,
-            execution_id=made.id,
-            topic="Scheduling",
-            message=f"Requested execution on {node.name if node and node.name else made.node_id}",
-            time=made.created,
-            details={"NodeID": made.node_id},
-        )
+        message = f"Requested execution on {node.name if node and node.name else made.node_id}"
+        return of_execution(made, "Scheduling", message, {"NodeID": made.node_id})

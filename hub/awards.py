@@ -10,14 +10,13 @@ from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
 from hub.store import rows
 from hub.store import tenders as tenders_store
+from hub.store.history import BIDS_TOLD, cause, of_answers
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire.database import Connection
 from wire.states import JobState
 
 NOT_TAKEN = ("declined", "excluded")
 """Outcomes of bids that had something against them."""
-TOLD = 10
-"""Nodes whose reasons one event of the history names; `why` has them all."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ def _close(connection: Connection, record: TenderRecord) -> bool:
     """Close the tender; False when it was closed already. An auction that was more than a plain win is told of."""
     if not tenders_store.close_tender(connection, record):
         return False
+    for event in of_answers(record):
+        rows.add_event(connection, event)
     if any(bid.outcome not in {"won", "lost"} or any(map(is_fault, bid.reasons)) for bid in record.bids):
         rows.add_event(connection, auction_event(record))
     return True
@@ -61,15 +62,13 @@ def auction_event(record: TenderRecord) -> EventRecord:
     """Who was not taken and why, in one event: counts for people, the first reasons with their codes and hints."""
     declined = [bid for bid in record.bids if bid.outcome in NOT_TAKEN and bid.reasons]
     details = {"TenderID": record.id, "Slot": str(record.slot), "Attempt": str(record.attempt)}
-    for bid in declined[:TOLD]:
+    for bid in declined[:BIDS_TOLD]:
         reason = bid.reasons[0]
         details[f"{bid.outcome.capitalize()} {bid.node_name or bid.node_id}"] = f"{reason.code}: {reason.message}"
     details |= _let_pass(record)
     if declined and record.execution_id is None:
-        first = declined[0].reasons[0]
         retryable = any(reason.retryable for bid in declined for reason in bid.reasons)
-        details |= {"ErrorCode": first.code, "Retryable": str(retryable).lower()}
-        details |= {"Hint": first.hint} if first.hint else {}
+        details |= cause(msgspec.structs.replace(declined[0].reasons[0], retryable=retryable))
     return EventRecord(
         job_id=record.job_id,
         job_version=record.job_version,

@@ -10,7 +10,8 @@ from hub.blobs import Blobs
 from hub.board import Board
 from hub.courier import Courier
 from hub.store import executions as executions_store
-from hub.store.records import EventRecord, ExecutionRecord, JobRecord
+from hub.store.history import fault, of_execution
+from hub.store.records import ExecutionRecord, JobRecord
 from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Reason, TooLarge
@@ -96,15 +97,8 @@ class Orders:
     async def _give_up(self, record: ExecutionRecord) -> None:
         """The winner never said that it accepted: take the slot back. If it comes later, it is told to stop."""
         message = f"the node did not accept within {self.accept_within:g} s"
-        event = EventRecord(
-            job_id=record.job_id,
-            job_version=record.job_version,
-            execution_id=record.id,
-            topic="Scheduling",
-            message=message,
-            time=clock.unix_ns(),
-            details={"IsError": "true", "NodeID": record.node_id},
-        )
+        why = Reason("silent", message, "look at its link: tender node describe")
+        event = of_execution(record, "Scheduling", message, {"NodeID": record.node_id, **fault(why)})
 
         def write(connection: Connection) -> ExecutionRecord | None:
             executions_store.desire(connection, record.id, Desired.STOP, message)
@@ -112,4 +106,4 @@ class Orders:
 
         changed = await self._db.write(write)
         if changed is not None:
-            self.given_up(changed, Reason("silent", message))
+            self.given_up(changed, why)

@@ -9,12 +9,13 @@ from hub.board import LiveJob
 from hub.scheduler import EndRollout, Judge, MoveJob, Progress, Revert, Step, StopExecution
 from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
-from hub.store import rollouts
+from hub.store import rollouts, rows
 from hub.store import tenders as tenders_store
-from hub.store.records import EventRecord, ExecutionRecord, JobRecord, RolloutRecord
+from hub.store.history import cause, fault, of_execution
+from hub.store.records import ExecutionRecord, JobRecord, RolloutRecord
 from hub.versions import NewVersion
-from wire import clock
 from wire.database import Connection
+from wire.failures import Reason
 from wire.states import Desired, ExecutionState
 
 _WRITES = MoveJob | StopExecution | Progress | EndRollout | Revert | Judge
@@ -54,10 +55,10 @@ class Plan:
         for auction in self.auctions:
             tenders_store.insert_tender(connection, auction.record)
         stops = [step for step in self.steps if isinstance(step, StopExecution)]
-        stopped = [executions_store.desire(connection, s.execution_id, Desired.STOP, s.message) for s in stops]
+        stopped = [_stop(connection, step) for step in stops]
         job_id, version = self.live.job.id, self.live.job.version
         moves = [step for step in self.steps if isinstance(step, MoveJob)]
-        moved = [jobs_store.move_job(connection, job_id, m.state, m.message, expect=version) for m in moves]
+        moved = [jobs_store.move_job(connection, job_id, m.state, m.message, expect=version, why=m.why) for m in moves]
         job = jobs_store.job_by_id(connection, job_id) if any(moved) else None
         rollout = [r for step in self.steps if (r := self._roll(connection, step))]
         back = [step for step in self.steps if isinstance(step, Revert)]
@@ -73,15 +74,14 @@ class Plan:
     def _judge(self, connection: Connection, step: Judge) -> ExecutionRecord | None:
         """Move an execution unless its node has said something since the plan was made."""
         known = self.live.executions[step.execution_id]
-        event = EventRecord(
-            job_id=known.job_id,
-            job_version=known.job_version,
-            execution_id=known.id,
-            topic="Node",
-            message=step.message or f"The node is back: {step.state}",
-            time=clock.unix_ns(),
-            details={"NodeID": known.node_id, **({"IsError": "true"} if step.state is ExecutionState.LOST else {})},
-        )
+        details = {"NodeID": known.node_id}
+        if step.state is ExecutionState.LOST:
+            details |= fault(
+                Reason("node-lost", step.message, "Disconnect in the job says how long a node is waited for")
+            )
+        elif step.message:
+            details |= cause(Reason("node-away", step.message, "look at its link: tender node describe"))
+        event = of_execution(known, "Node", step.message or f"The node is back: {step.state}", details)
         return executions_store.judge_execution(connection, known.id, step.state, step.message, event, ver=known.ver)
 
     def _roll(self, connection: Connection, step: Step) -> RolloutRecord | None:
@@ -91,3 +91,12 @@ class Plan:
         if isinstance(step, EndRollout):
             return rollouts.end(connection, job.id, job.version, step.state, step.message)
         return None
+
+
+def _stop(connection: Connection, step: StopExecution) -> ExecutionRecord | None:
+    """Want its end, with the reason in its history."""
+    record = executions_store.desire(connection, step.execution_id, Desired.STOP, step.message)
+    if record is not None:
+        message = f"Stop requested: {step.message}"
+        rows.add_event(connection, of_execution(record, step.topic, message, {"NodeID": record.node_id}))
+    return record

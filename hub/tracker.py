@@ -13,8 +13,8 @@ from hub.scheduler import has_all_results
 from hub.store import executions as executions_store
 from hub.store import fleet, rows
 from hub.store import jobs as jobs_store
+from hub.store.history import fault, of_execution
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord
-from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Reason
 from wire.messages import Ack, EventBatch, ExecutionStatus, NodeEvent, Refusal, Row, StatusBatch
@@ -32,6 +32,7 @@ TOPICS = {
     ExecutionState.RUNNING: ("Execution", "Running"),
     ExecutionState.PUBLISHING: ("Publishing Results", "Publishing results"),
     ExecutionState.COMPLETED: ("Execution", "Completed successfully"),
+    ExecutionState.TIMED_OUT: ("Exec Timeout", "Execution timed out"),
 }
 OVER_HERE = Reason("over", "the execution is over at the hub: its slot went to another", retryable=False)
 _status = msgspec.json.Decoder(ExecutionStatus)
@@ -235,40 +236,16 @@ def _attach_late(connection: Connection, known: ExecutionRecord, status: Executi
         "UPDATE executions SET late = ?, ver = ?, status = ? WHERE id = ?",
         (int(not known.accepted), status.ver, rows.encode(kept), known.id),
     )
-    rows.add_event(
-        connection,
-        EventRecord(
-            job_id=known.job_id,
-            job_version=known.job_version,
-            execution_id=known.id,
-            topic="Execution",
-            message=f"Late report: {status.state}; the execution was {known.state} already",
-            time=clock.unix_ns(),
-        ),
-    )
+    message = f"Late report: {status.state}; the execution was {known.state} already"
+    rows.add_event(connection, of_execution(known, "Reconciliation", message, {"NodeID": known.node_id}))
 
 
 def _history(known: ExecutionRecord, status: ExecutionStatus) -> EventRecord:
     topic, message = TOPICS.get(status.state, ("Execution", status.state.value))
     details: dict[str, str] = {}
     if status.reason is not None:
-        message = status.reason.message
-        details = {
-            "IsError": "true",
-            "ErrorCode": status.reason.code,
-            "Retryable": str(status.reason.retryable).lower(),
-        }
-        if status.reason.hint:
-            details["Hint"] = status.reason.hint
-    return EventRecord(
-        job_id=known.job_id,
-        job_version=known.job_version,
-        execution_id=known.id,
-        topic=topic,
-        message=message,
-        time=clock.unix_ns(),
-        details=details,
-    )
+        message, details = status.reason.message, fault(status.reason)
+    return of_execution(known, topic, message, details)
 
 
 def _apply_event(connection: Connection, node_id: str, row: Row, applied: Applied) -> None:
@@ -281,15 +258,4 @@ def _apply_event(connection: Connection, node_id: str, row: Row, applied: Applie
     known = executions_store.execution(connection, event.execution_id)
     if known is None or known.node_id != node_id or executions_store.told_enough(connection, known, MOST_EVENTS):
         return
-    rows.add_event(
-        connection,
-        EventRecord(
-            job_id=known.job_id,
-            job_version=known.job_version,
-            execution_id=known.id,
-            topic=event.topic[:64],
-            message=event.message[:2000],
-            time=clock.unix_ns(),
-            details=event.details,
-        ),
-    )
+    rows.add_event(connection, of_execution(known, event.topic[:64], event.message[:2000], event.details))

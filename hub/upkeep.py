@@ -17,6 +17,7 @@ from hub.registry import Node, Registry
 from hub.store import executions as executions_store
 from hub.store import fleet, rows
 from hub.store import upkeep as store
+from hub.store.history import of_execution
 from hub.store.records import EventRecord, ExecutionRecord
 from hub.store.upkeep import UpkeepRecord
 from wire import clock
@@ -160,15 +161,7 @@ class Upkeep:
 
 
 def _moved(record: ExecutionRecord, why: str) -> EventRecord:
-    return EventRecord(
-        job_id=record.job_id,
-        job_version=record.job_version,
-        execution_id=record.id,
-        topic="Scheduling",
-        message=f"Stopped: {why}",
-        time=clock.unix_ns(),
-        details={"NodeID": record.node_id},
-    )
+    return of_execution(record, "Scheduling", f"Stopped: {why}", {"NodeID": record.node_id})
 
 
 def _labelled(node: Node, changes: Mapping[str, str | None]) -> dict[str, str]:

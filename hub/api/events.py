@@ -20,6 +20,7 @@ from hub.api.connections import client_of
 from hub.api.gate import caller_of
 from hub.api.jobs import find_job
 from hub.parts import Hub
+from hub.store import search
 from hub.store.search import Told
 from wire.failures import InvalidRequest
 from wire.quantities import parse_duration
@@ -96,6 +97,9 @@ class EventStream(ASGIResponse):
                 # The client knows more than this database: it was set back, and what the client has may be wrong.
                 seq = head
                 yield f"id: {seq}\nevent: reset\ndata: {{}}\n\n"
+            elif (gone := await self._hub.database.read(search.last_gone)) > seq:
+                # Retention or a purge has removed some of what the client has not seen.
+                yield f'id: {seq}\nevent: gap\ndata: {{"After":{seq},"Through":{gone}}}\n\n'
             while True:
                 try:
                     async with asyncio.timeout(BEAT):

@@ -32,6 +32,8 @@ AT_NODE = frozenset(
     }
 )
 """States that the absence of the node puts in doubt. An award that nobody accepted has a timer of its own."""
+SETTLED = "Reconciliation"
+"""Topic of what is decided between several executions of one slot."""
 RESULT_CAME = "Another execution of its slot has given the result"
 BACK = "The node with the earlier execution of the slot is back"
 FORGOTTEN = "its node is back and no longer knows it"
@@ -93,7 +95,7 @@ def _returned(facts: Facts, execution: ExecutionRecord) -> list[Step]:
         if execution.modified >= told.born:
             return []
         lost = Judge(execution.id, ExecutionState.LOST, FORGOTTEN)
-        return [*([] if is_absent(execution) else [lost]), StopExecution(execution.id, FORGOTTEN)]
+        return [*([] if is_absent(execution) else [lost]), StopExecution(execution.id, FORGOTTEN, SETTLED)]
     if item.ver != execution.ver or item.state not in LIVE_ON_NODE:
         return []  # its report is on its way
     if execution.state is ExecutionState.UNKNOWN:
@@ -101,7 +103,7 @@ def _returned(facts: Facts, execution: ExecutionRecord) -> list[Step]:
     if not is_absent(execution):
         return []
     if _is_over(facts) or not facts.is_current(execution) or not _takes_back(facts, execution):
-        return [StopExecution(execution.id, REPLACED)]
+        return [StopExecution(execution.id, REPLACED, SETTLED)]
     return [Judge(execution.id, item.state, "")]
 
 
@@ -161,8 +163,9 @@ def surplus(facts: Facts, alive: Sequence[ExecutionRecord]) -> list[Step]:
     rule = facts.job.spec.disconnect.reconcile
     if first.job_version == last.job_version:
         if rule == "keep_replacement":
-            return [StopExecution(e.id, REPLACED) for e in wanted[:-1]]
+            return [StopExecution(e.id, REPLACED, SETTLED) for e in wanted[:-1]]
         if rule == "first_result" and facts.job.type is JobType.BATCH:
             return []
-    why = BACK if first.job_version == last.job_version else UPDATED
-    return [StopExecution(e.id, why) for e in wanted[1:]]
+    if first.job_version == last.job_version:
+        return [StopExecution(e.id, BACK, SETTLED) for e in wanted[1:]]
+    return [StopExecution(e.id, UPDATED) for e in wanted[1:]]

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from hub.ranking import Ranked, lacked_room, shortage
+from hub.ranking import Ranked, lacked_room
+from hub.scheduler import failing
 from hub.scheduler.absent import is_absent
 from hub.scheduler.rollout import gate, is_healthy, may_replace
 from hub.scheduler.steps import (
@@ -108,16 +109,16 @@ class _Nodes:
     def _nowhere(self) -> Step:
         if coming_back(self._facts) or self._job.spec.task.timeouts.queue_timeout:
             return LookAgain(5.0)
-        return MoveJob(JobState.FAILED, shortage(1, list(self._facts.ranked)))
+        return failing.no_nodes(self._facts, 1)
 
     def _verdict(self, current: Sequence[ExecutionRecord]) -> Step:
         """All executions of an ops job have ended: any failure fails the job."""
         failures = [e for e in current if e.state is not ExecutionState.COMPLETED and not _was_repeated(e, current)]
         if failures:
             ended = len({e.node_id for e in current})
-            return MoveJob(JobState.FAILED, f"{len(failures)} of {ended} executions failed: {failures[0].message}")
+            return failing.after(failures[0], f"{len(failures)} of {ended} executions failed: {failures[0].message}")
         if not current:
-            return MoveJob(JobState.FAILED, shortage(1, list(self._facts.ranked), declines(self._of_version)))
+            return failing.no_nodes(self._facts, 1, declines(self._of_version))
         return MoveJob(JobState.COMPLETED)
 
 

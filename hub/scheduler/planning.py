@@ -3,7 +3,7 @@
 `plan` reads no clock, no store and no link; the performer in `hub/dispatch.py` carries the steps out.
 """
 
-from hub.scheduler import absent
+from hub.scheduler import absent, failing
 from hub.scheduler.everywhere import everywhere
 from hub.scheduler.rollout import UPDATED
 from hub.scheduler.slots import fill_slots
@@ -47,7 +47,7 @@ def _plan(facts: Facts) -> list[Step]:
     if limit and job.type not in STAYING:
         left = limit - (facts.now - job.queued_since) / S
         if left <= 0:
-            return [*_end(facts), MoveJob(JobState.FAILED, f"Job timed out after {limit} s")]
+            return [*_end(facts), failing.job_timeout(limit)]
         steps.append(LookAgain(left))
     found = everywhere(facts) if job.type in {JobType.OPS, JobType.DAEMON} else fill_slots(facts)
     if any(isinstance(step, Revert) for step in found):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hub.scheduler.absent import RESULT_CAME, surplus
+from hub.scheduler.absent import RESULT_CAME, SETTLED, surplus
 from hub.scheduler.rollout import gate, is_healthy, may_replace
 from hub.scheduler.steps import (
     OVER,
@@ -61,7 +61,7 @@ class _Slots:
         alive = [e for e in mine if e.state not in OVER]
         if self._job.type is JobType.BATCH and any(e.accepted for e in mine):
             self._done += 1
-            self.steps += [StopExecution(e.id, RESULT_CAME) for e in alive if e.desired is Desired.RUN]
+            self.steps += [StopExecution(e.id, RESULT_CAME, SETTLED) for e in alive if e.desired is Desired.RUN]
             return False
         outdated = self._outdated.get(slot, [])
         if alive or outdated:

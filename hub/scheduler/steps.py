@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hub.ranking import Ranked
-from hub.store.records import ExecutionRecord, JobRecord, RolloutRecord, TenderRecord
+from hub.store.records import ExecutionRecord, JobRecord, RolloutRecord, TenderRecord, Why
 from wire.messages import HeldItem
 from wire.states import Desired, ExecutionState, JobState, JobType, RolloutState
 
@@ -39,10 +39,11 @@ class OpenTender:
 
 @dataclass(frozen=True)
 class StopExecution:
-    """Tell the node to end an execution."""
+    """Tell the node to end an execution. `topic` is the one in the history."""
 
     execution_id: str
     message: str
+    topic: str = field(default="Scheduling", compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ class CloseTender:
 
 @dataclass(frozen=True)
 class MoveJob:
-    """Move the job to a state."""
+    """Move the job to a state. `why` it failed goes into the history with it."""
 
     state: JobState
     message: str = ""
+    why: Why | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

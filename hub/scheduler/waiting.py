@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Sequence
 
 from hub.judgement import is_fault
-from hub.ranking import AWAY, COOLING, Ranked, lacked_room, shortage
+from hub.ranking import AWAY, COOLING, Ranked, lacked_room
+from hub.scheduler import failing
 from hub.scheduler.absent import is_absent, word_is_due
-from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgain, MoveJob, OpenTender, S, Step
+from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgain, OpenTender, S, Step
 from hub.store.records import BidRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire.failures import Reason
-from wire.states import ExecutionState, JobState, JobType, TenderState
+from wire.states import ExecutionState, JobType, TenderState
 
 CANDIDATES = 5
 """Nodes invited to one tender unless the job says otherwise."""
@@ -56,7 +57,7 @@ def _unreplaced(job: JobRecord, mine: Sequence[ExecutionRecord]) -> Step | None:
         return None
     if job.type is JobType.SERVICE:
         return LookAgain(UNREPLACED_AGAIN)
-    return MoveJob(JobState.FAILED, f"{lost.message}, and Disconnect.Replace is off")
+    return failing.after(lost, f"{lost.message}, and Disconnect.Replace is off")
 
 
 def _without_nodes(facts: Facts, mine: Sequence[ExecutionRecord], auctions: Sequence[TenderRecord]) -> Step:
@@ -69,7 +70,7 @@ def _without_nodes(facts: Facts, mine: Sequence[ExecutionRecord], auctions: Sequ
     if coming_back(facts) or (temporary and mine and not recent):
         # The job ran before, so the fleet does suit it: nodes that are away or cooling come back.
         return LookAgain(5.0)
-    return MoveJob(JobState.FAILED, shortage(job.spec.count, list(facts.ranked), declines(recent)))
+    return failing.no_nodes(facts, job.spec.count, declines(recent))
 
 
 def _in_place(
@@ -101,7 +102,7 @@ def _retry(job: JobRecord, mine: Sequence[ExecutionRecord], now: int) -> Step | 
         len(failed) >= policy.attempts or _kind(last) not in policy.on or not _retryable(last)
     ):
         tries = f" after {len(failed)} attempts" if len(failed) > 1 else ""
-        return MoveJob(JobState.FAILED, f"{last.message or last.state}{tries}")
+        return failing.after(last, f"{last.message or last.state}{tries}")
     left = pause_after_ends(job, mine, now)
     return LookAgain(left) if left > 0 else None
 
@@ -169,9 +170,9 @@ def _give_up(facts: Facts, auctions: Sequence[TenderRecord]) -> Step | None:
     recent = [t for t in auctions if t.state is TenderState.FAILED][-SILENT_ROUNDS:]
     last = recent[-1]
     if last.bids and all(_said_no(bid) and not lacked_room(bid.reasons) for bid in last.bids):
-        return MoveJob(JobState.FAILED, shortage(job.spec.count, list(facts.ranked), declines(recent[-1:])))
+        return failing.no_nodes(facts, job.spec.count, declines(recent[-1:]))
     if len(recent) >= SILENT_ROUNDS and all(map(_unheard, [bid for tender in recent for bid in tender.bids])):
-        return MoveJob(JobState.FAILED, shortage(job.spec.count, list(facts.ranked), declines(recent[-1:])))
+        return failing.no_nodes(facts, job.spec.count, declines(recent[-1:]))
     return None
 
 
@@ -188,8 +189,7 @@ def queue_timeout(facts: Facts) -> Step | None:
     limit = facts.job.spec.task.timeouts.queue_timeout
     if limit and facts.now - facts.job.queued_since > limit * S:
         recent = [t for t in facts.tenders if t.state is TenderState.FAILED][-1:]
-        text = shortage(facts.job.spec.count, list(facts.ranked), declines(recent))
-        return MoveJob(JobState.FAILED, f"Job queued for longer than {limit} s: {text}")
+        return failing.queue_timeout(facts, facts.job.spec.count, declines(recent))
     return None
 
 

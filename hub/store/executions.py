@@ -1,9 +1,10 @@
 """Writing and reading executions, each function in one transaction."""
 
 from hub.store import rows
+from hub.store.history import fault, of_execution
 from hub.store.records import EventRecord, ExecutionRecord
-from wire import clock
 from wire.database import Connection
+from wire.failures import Reason
 from wire.messages import ExecutionStatus
 from wire.states import (
     TERMINAL_EXECUTIONS,
@@ -152,15 +153,8 @@ def lose_all(connection: Connection, node_id: str, message: str) -> list[Executi
     """Give up every execution of a node that has not ended, because nothing will be heard of it."""
     lost: list[ExecutionRecord] = []
     for record in live_on(connection, node_id):
-        event = EventRecord(
-            job_id=record.job_id,
-            job_version=record.job_version,
-            execution_id=record.id,
-            topic="Scheduling",
-            message=message,
-            time=clock.unix_ns(),
-            details={"IsError": "true", "NodeID": node_id},
-        )
+        why = Reason("node-removed", message, "another node gets it, if the job says so")
+        event = of_execution(record, "Scheduling", message, {"NodeID": node_id, **fault(why)})
         desire(connection, record.id, Desired.STOP, message)
         changed = judge_execution(connection, record.id, ExecutionState.LOST, message, event)
         lost += [changed] if changed is not None else []

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hub.store import deliveries, rollouts, rows, webhooks
-from hub.store.records import EventRecord, JobRecord
+from hub.store import deliveries, history, rollouts, rows, webhooks
+from hub.store.records import EventRecord, JobRecord, Why
 from hub.store.schema import OPEN_JOBS, either
 from wire import clock
 from wire.database import Connection
@@ -103,7 +103,9 @@ def blobs_named(spec: Job, encoded: bytes) -> set[str]:
     return named | {hashlib.sha256(encoded).hexdigest()} if len(encoded) > CARRIED else named
 
 
-def move_job(connection: Connection, job_id: str, to: JobState, message: str, *, expect: int) -> bool:
+def move_job(
+    connection: Connection, job_id: str, to: JobState, message: str, *, expect: int, why: Why | None = None
+) -> bool:
     """Move a job of version `expect` to a state, with its event. False when it may not go there (any more).
 
     An end is noted for the webhooks that are told of it, in the same transaction.
@@ -111,26 +113,12 @@ def move_job(connection: Connection, job_id: str, to: JobState, message: str, *,
     row = connection.execute("SELECT state, version, namespace FROM jobs WHERE id = ?", (job_id,)).fetchone()
     if row is None or row["version"] != expect or to not in JOB_MOVES[JobState(row["state"])]:
         return False
-    now = clock.unix_ns()
+    event = history.of_move(job_id, expect, to, message, why)
     connection.execute(
         "UPDATE jobs SET state = ?, message = ?, revision = revision + 1, modified = ? WHERE id = ?",
-        (to, message, now, job_id),
+        (to, message, event.time, job_id),
     )
-    name = to.value.capitalize()
-    details = {"NewState": name}
-    if to is JobState.FAILED:
-        details["IsError"] = "true"
-    rows.add_event(
-        connection,
-        EventRecord(
-            job_id=job_id,
-            job_version=expect,
-            topic="State Update",
-            message=message or name,
-            time=now,
-            details=details,
-        ),
-    )
+    rows.add_event(connection, event)
     if to in TERMINAL_JOBS and (listening := webhooks.listening(connection, row["namespace"])):
         deliveries.note_end(connection, job_by_id(connection, job_id), listening)
     return True

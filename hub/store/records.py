@@ -105,6 +105,14 @@ class TenderRecord(msgspec.Struct, frozen=True, kw_only=True):
     bids: list[BidRecord]
 
 
+class Why(msgspec.Struct, frozen=True):
+    """Why a job failed, as its history tells it: `topic` if not the usual one, and further `details`."""
+
+    reason: Reason
+    topic: str = ""
+    details: dict[str, str] = {}
+
+
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a job's history. `execution_id` is empty for job-level events."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from hub.store.history import BID
 from wire.database import Connection
 from wire.failures import Conflict, NotFound
 from wire.states import TERMINAL_EXECUTIONS, TERMINAL_JOBS, JobState
@@ -91,7 +92,7 @@ def check_over(connection: Connection, job_id: str) -> None:
 
 
 def compact(connection: Connection, after: int, until: int, most: int) -> tuple[int, int]:
-    """Thin out the history of jobs that are over: of each execution its last event and its errors stay.
+    """Thin out the history of jobs that are over: bids go, and of each execution its last event and its errors stay.
 
     Looks at up to `most` events after the number `after` that are older than `until` (unix nanoseconds). Returns the
     number of the last one and how many went; the same number means that there is nothing left to look at.
@@ -104,12 +105,12 @@ def compact(connection: Connection, after: int, until: int, most: int) -> tuple[
         return after, 0
     states = ", ".join(f"'{state}'" for state in sorted(TERMINAL_JOBS))
     gone = connection.execute(
-        "DELETE FROM events WHERE seq > ? AND seq <= ? AND execution_id <> ''"  # noqa: S608  fixed parts
+        "DELETE FROM events WHERE seq > ? AND seq <= ?"  # noqa: S608  fixed parts
         " AND (details IS NULL OR instr(details, 'IsError') = 0)"
         f" AND EXISTS (SELECT 1 FROM jobs j WHERE j.id = events.job_id AND j.state IN ({states}))"
-        " AND EXISTS (SELECT 1 FROM events l WHERE l.job_id = events.job_id AND l.seq > events.seq"
-        " AND l.execution_id = events.execution_id)",
-        (after, due[-1]),
+        " AND (topic = ? OR execution_id <> '' AND EXISTS (SELECT 1 FROM events l WHERE l.job_id = events.job_id"
+        " AND l.seq > events.seq AND l.execution_id = events.execution_id))",
+        (after, due[-1], BID),
     ).rowcount
     return due[-1], gone
 

@@ -174,6 +174,11 @@ CREATE TABLE events (
     details BLOB
 ) STRICT;
 CREATE INDEX events_by_job ON events (job_id, seq);
+-- The newest event that is gone: who read on from before it has missed some.
+CREATE TRIGGER events_gone AFTER DELETE ON events BEGIN
+    INSERT INTO meta (key, value) VALUES ('events_gone', OLD.seq)
+    ON CONFLICT (key) DO UPDATE SET value = max(CAST(value AS INTEGER), OLD.seq);
+END;
 
 CREATE TABLE nodes (
     id TEXT PRIMARY KEY,

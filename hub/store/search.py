@@ -123,6 +123,12 @@ def last_event(connection: Connection) -> int:
     return connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
 
 
+def last_gone(connection: Connection) -> int:
+    """The number of the newest event that retention or a purge has removed, 0 before the first."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'events_gone'").fetchone()
+    return 0 if row is None else int(row["value"])
+
+
 def events_after(connection: Connection, seq: int, job_id: str, most: int) -> tuple[list[Told], int]:
     """Events with a higher number, of one job or of all, in order; and the number of the newest one."""
     chosen = "e.job_id = ? AND " if job_id else ""

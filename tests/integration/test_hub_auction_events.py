@@ -1,4 +1,4 @@
-"""What the history tells of auctions: nothing of a plain win, else who declined, with code and hint."""
+"""What the history tells of auctions: each bid and decline with code and hint, unless there was no choice."""
 
 import asyncio
 
@@ -21,8 +21,15 @@ async def test_the_history_tells_who_declined_and_why_with_code_and_hint(bench):
     await bench.finished(job_id)
     (event,) = await told(bench, job_id, "Tender")
     assert event["Message"] == "Auction of slot 0: 1 won, 1 hook-said-no"
-    assert event["Details"]["Declined east"] == "hook-said-no: 12 % left"
     assert "ErrorCode" not in event["Details"]
+    answers = await told(bench, job_id, "Bid")
+    assert {one["Details"]["NodeID"]: one["Message"].split(":")[0] for one in answers} == {
+        north.id: "north bid for slot 0",
+        east.id: "east declined slot 0",
+    }
+    (declined,) = [one for one in answers if one["Details"]["Outcome"] == "declined"]
+    assert declined["Message"].endswith("12 % left")
+    assert (declined["Details"]["ErrorCode"], declined["Details"]["Retryable"]) == ("hook-said-no", "true")
     north.on_invite = lambda invitation: north.decline(invitation, "memory", "needs 4 GB")
     job_id = await bench.submit(wasm_job())
     found: list[dict[str, object]] = []
@@ -37,12 +44,17 @@ async def test_the_history_tells_who_declined_and_why_with_code_and_hint(bench):
     }
 
 
-async def test_an_auction_that_everybody_bid_in_adds_nothing_to_the_history(bench):
-    await bench.node("north")
+async def test_an_auction_that_everybody_bid_in_tells_each_bid_and_one_that_had_no_choice_nothing(bench):
+    north = await bench.node("north")
+    job_id = await bench.submit(wasm_job())
+    await bench.finished(job_id)
+    assert await told(bench, job_id, "Tender") == await told(bench, job_id, "Bid") == []
     await bench.node("east")
     job_id = await bench.submit(wasm_job())
     await bench.finished(job_id)
     assert await told(bench, job_id, "Tender") == []
+    assert {one["Details"]["Outcome"] for one in await told(bench, job_id, "Bid")} == {"won", "lost"}
+    assert north.id in {one["Details"]["NodeID"] for one in await told(bench, job_id, "Bid")}
 
 
 async def told(bench, job_id, topic):

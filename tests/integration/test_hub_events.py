@@ -113,6 +113,20 @@ async def test_a_client_that_is_far_behind_gets_every_event_once_and_in_order(be
         assert [number for number, _, _ in await events.many(last)] == list(range(1, last + 1))
 
 
+async def test_who_reads_on_from_before_what_was_removed_hears_of_the_gap(bench, url):
+    gone = await bench.submit(wasm_job())
+    await bench.finished(gone)
+    before = (await history(bench, gone))[-1]["SeqNum"]
+    stays = await bench.submit(wasm_job())
+    await bench.finished(stays)
+    await bench.call("DELETE", f"jobs/{gone}", params={"purge": "true"})
+    async with stream(url, last=1) as events:
+        assert await events.next() == (1, "gap", {"After": 1, "Through": before})
+        assert (await events.next())[2]["JobID"] == stays
+    async with stream(url, last=before) as events:
+        assert (await events.next())[1] == "job"
+
+
 async def test_a_client_that_knows_more_than_the_hub_is_told_to_begin_anew(bench, url):
     async with stream(url, last=10**6) as events:
         assert await events.next() == (0, "reset", {})

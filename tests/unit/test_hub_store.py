@@ -193,6 +193,7 @@ HOT = {
     ),
     "may start": lambda c: executions_store.may_start(c, records.execution(E.AWARDED)),
     "last event": search.last_event,
+    "last gone": search.last_gone,
     "events": lambda c: search.events_after(c, 5, "", 500),
     "events of a job": lambda c: search.events_after(c, 5, "j-1", 500),
     "webhooks": lambda c: webhooks.listening(c, "default"),
