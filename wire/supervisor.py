@@ -16,6 +16,9 @@ from wire.database import Connection, Database
 
 log = logging.getLogger(__name__)
 MOST_STATUS = 200
+PATIENCE = 0.5
+"""Seconds for a supervisor whose queue is full, as on a box that starts everything at once: a lost READY=1 would end
+the program at its start's time limit."""
 FULL_EACH = 3600.0
 """Seconds between signs of life that write a row. The others go through the writer too, but change no page: a row
 with each of them would wear an SD card for nothing."""
@@ -68,7 +71,7 @@ class Supervisor:
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-                channel.setblocking(False)  # noqa: FBT003  the standard library's own signature
+                channel.settimeout(PATIENCE)
                 channel.sendto(text.encode(), address)
         except OSError as error:
             log.warning("the supervisor was not told: %s", error)

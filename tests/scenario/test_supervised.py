@@ -1,5 +1,6 @@
 """Under a supervisor: hub and agent say when they are ready, live by their watchdog, and leave work alone."""
 
+import asyncio
 import socket
 
 from tests.support.fleet import Fleet
@@ -15,11 +16,10 @@ async def test_both_say_ready_give_signs_of_life_and_say_that_they_stop(tmp_path
         heard: list[str] = []
 
         def told(word: str, times: int) -> bool:
-            try:
-                while True:
-                    heard.append(listener.recv(4096).decode())
-            except BlockingIOError:
-                return sum(word in line for line in heard) >= times
+            return sum(word in line for line in heard) >= times
+
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listener, lambda: heard.append(listener.recv(4096).decode()))
 
         async with Fleet(tmp_path, {"north": settings(tmp_path, "north")}) as fleet:
             # One of the hub, two of the agent: while it joins, and when its work is taken up.
@@ -30,8 +30,9 @@ async def test_both_say_ready_give_signs_of_life_and_say_that_they_stop(tmp_path
             job = await fleet.hub.submit(traced_job(notebook, Traced().note().wait_for()))
             await in_state(fleet.nodes["north"], "running")
             await fleet.nodes["north"].stop()
-            assert told("STOPPING=1", 1)
+            await until(lambda: told("STOPPING=1", 1))
             await fleet.nodes["north"].start()
             notebook.go()
             await completes_once(fleet, job, notebook)
-        assert told("STOPPING=1", 3)
+        await until(lambda: told("STOPPING=1", 3))
+        loop.remove_reader(listener)
