@@ -97,11 +97,22 @@ def doctor(
     config: ConfigFile = None,
     data_dir: DataDir = None,
     as_json: Annotated[bool | None, typer.Option("--json", help="One JSON document.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Write a support bundle, without secrets: FILE.tar.gz.")] = None,
+    log: Annotated[list[Path] | None, typer.Option(help="Log file for the bundle; may be repeated.")] = None,
 ) -> None:
     """Check what this box needs for running the agent; says what to do about each problem."""
     settings = _settings(config, {"data-dir": data_dir}, "")
     findings = asyncio.run(examine(settings))
     typer.echo(report(findings, as_json=bool(as_json)))
+    if bundle is not None:
+        from agent.bundle import write  # noqa: PLC0415  the agent itself must not pay for it
+
+        try:
+            typer.echo(f"{bundle}: {write(bundle.absolute(), settings, findings, log or [])} bytes", err=True)
+        except TenderError as error:
+            _fail(error, 1)
+        except OSError as error:
+            _fail(TenderError(f"no bundle was written: {error}"), 1)
     raise typer.Exit(exit_code(findings))
 
 

@@ -1,14 +1,19 @@
 """`tender hub doctor`: parses arguments and prints; nothing else."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub import options
 from hub.config import HubConfig
-from wire.findings import exit_code, report
+from wire.failures import TenderError
+from wire.findings import Finding, exit_code, report
+
+if TYPE_CHECKING:
+    from hub.doctor.subject import Subject
 
 
 def doctor(
@@ -25,6 +30,8 @@ def doctor(
     allow_open: options.AllowOpen = False,  # noqa: FBT002
     policy: options.PolicyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,  # noqa: FBT002
+    bundle: Annotated[Path | None, typer.Option(help="Write a support bundle, without secrets: FILE.tar.gz.")] = None,
+    log: Annotated[list[Path] | None, typer.Option(help="Log file for the bundle; may be repeated.")] = None,
 ) -> None:
     """Check a hub, running or not; says what to do about each problem. Give it the options of `hub serve`."""
     from hub.doctor import examine  # noqa: PLC0415  --help must not pay for the whole hub
@@ -43,6 +50,19 @@ def doctor(
         broker_key=broker_key,
         allow_open=allow_open,
     )
-    findings = asyncio.run(examine(Subject(config, policy)))
+    subject = Subject(config, policy)
+    findings = asyncio.run(examine(subject))
     typer.echo(report(findings, as_json=as_json))
+    if bundle is not None:
+        _bundle(bundle.absolute(), subject, findings, log or [])
     raise typer.Exit(exit_code(findings))
+
+
+def _bundle(target: Path, subject: "Subject", findings: Sequence[Finding], logs: Sequence[Path]) -> None:
+    from hub.bundle import write  # noqa: PLC0415  as above
+
+    try:
+        typer.echo(f"{target}: {write(target, subject, findings, logs)} bytes", err=True)
+    except (TenderError, OSError) as error:
+        typer.echo(f"error: no bundle was written: {error}", err=True)
+        raise typer.Exit(1) from None
