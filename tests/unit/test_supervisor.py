@@ -72,7 +72,7 @@ def test_a_watchdog_of_another_process_is_not_ours(listener):
 
 
 async def test_signs_of_life_come_in_time_and_write_next_to_nothing(listener, database):
-    watching = asyncio.create_task(of(listener, 0.03).watch(Writes(database)))
+    watching = asyncio.create_task(of(listener, 0.6).watch(Writes(database)))
     heard: list[str] = []
 
     def enough() -> bool:
