@@ -11,6 +11,7 @@ import msgspec
 from agent.bidding.bidder import Bidder
 from agent.bidding.capacity import Hold, Ledger
 from agent.bidding.facts import Facts, NodeFacts, gather
+from agent.executors.base import Handle
 from agent.plugins import Plugins
 from agent.results import elapsed
 from agent.runner import Runner
@@ -55,6 +56,8 @@ class Acceptance:
         self._executions, self._holds, self._ledger, self._plugins = executions, holds, ledger, plugins
         self._bidder, self._node_facts, self._tendering = bidder, node_facts, tendering
         self._wishes, self._runner, self._counters = wishes, runner, counters
+        self.found: Callable[[str], Handle | None] = lambda _execution_id: None
+        """Work that is here already, of an execution that a lost database knew."""
         self._beside: dict[str, asyncio.Task[None]] = {}
 
     async def take(self, order: Order, envelope: bytes) -> None:
@@ -105,7 +108,7 @@ class Acceptance:
             self._counters["replay"] += 1
             return
         self._counters["accepted"] += 1
-        self._runner.start(execution)
+        self._runner.start(execution, self.found(name))
 
     async def _judge(self, order: Order, envelope: bytes, began: float) -> None:
         """An order whose hold has run out, or whose job comes as a blob: decided as an invitation is."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from agent import enrol, session
 from agent.config import AgentConfig
+from agent.executors.base import Executor
 from agent.identity import Identity, Joined, load_or_make
 from agent.parts import Parts
 from agent.store.store import Store
@@ -129,7 +130,9 @@ async def _start(parts: Parts) -> None:
     await parts.look_at_engines()
     parts.recovery.restore_ledger()
     parts.tendering.load()
-    await parts.tidying.sweep(parts.store.executions.known)
+    await parts.rebuilding.begin(_usable(parts))
+    if not parts.store.rebuilding:
+        await parts.tidying.sweep(parts.store.executions.known)
     count = await parts.recovery.recover()
     if count:
         log.info("%d executions were taken up again", count)
@@ -155,10 +158,17 @@ async def _tell(parts: Parts, supervisor: Supervisor) -> None:
 async def _end_orphans(parts: Parts) -> None:
     """Not at once: looking may need a helper process, and nothing waits for it."""
     await asyncio.sleep(ORPHANS_AFTER)
+    while parts.rebuilding.goes_on():  # noqa: ASYNC110  it may be over because time has passed
+        await asyncio.sleep(ORPHANS_AFTER)
+    if parts.store.rebuilding:
+        await parts.store.rebuilt()
+    await parts.recovery.end_orphans(_usable(parts))
+
+
+def _usable(parts: Parts) -> list[Executor]:
+    """The executors whose engines are there: asking another costs seconds."""
     engines = parts.probe.engines
-    await parts.recovery.end_orphans(
-        [one for name, one in parts.offers.plugins.executors.items() if name in engines and engines[name].available]
-    )
+    return [one for name, one in parts.offers.plugins.executors.items() if name in engines and engines[name].available]
 
 
 async def _stop(parts: Parts) -> None:

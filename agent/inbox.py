@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from agent.accepting import Acceptance
 from agent.commands import Commands
@@ -57,6 +57,7 @@ class Inbox:
         self._runner, self._keep, self.counters = runner, keep, counters
         self.hub_appeared: Callable[[HubStatus], None] = lambda _status: None
         self.own_state: Callable[[NodeStatus], None] = lambda _status: None
+        self.numbered: Callable[[Collection[str]], None] = lambda _lanes: None
         self.forgotten: Callable[[list[Execution]], None] = lambda _gone: None
 
     async def receive(self, packets: list[Packet]) -> None:
@@ -115,6 +116,7 @@ class Inbox:
     async def _acked(self, ack: Ack) -> None:
         outcome = await self._executions.acked(ack.lanes, ack.ep, ack.receipts, self._keep)
         self._outbox.acked(outcome.lanes, rewind=True)
+        self.numbered(ack.lanes)
         self.forgotten(outcome.forgotten)
         for refusal in ack.refusals:
             self._refused_report(refusal)

@@ -31,6 +31,7 @@ from agent.opening import Opener
 from agent.ports import Ports
 from agent.preparing import Preparation
 from agent.presence import VERSION, Presence
+from agent.rebuilding import Rebuilding
 from agent.recovery import Recovery
 from agent.replay import Replay
 from agent.results import Publishing
@@ -229,6 +230,10 @@ class Parts:
             loop.call_soon_threadsafe(self.health.look_soon)
 
         self.store.on_full_disk(disk_is_full)
+        self.rebuilding = Rebuilding(self.store, self.wishes, self.sync, self.recovery)
+        self.inbox.numbered = self.rebuilding.heard
+        self.sync.holding_back = self.rebuilding.goes_on
+        self.acceptance.found = self.rebuilding.work_of
         self.inbox.own_state = self.sync.own_state
         self.inbox.hub_appeared = self.sync.hub_appeared
         self.inbox.forgotten = self.tidying.free

@@ -50,7 +50,7 @@ class Presence:
             NodeStatus(ep=self._voice.ep, state=NodeState.OFFLINE, since=now, why="stopped", agent=VERSION)
         )
 
-    async def announce(self, *, everything: bool) -> None:
+    async def announce(self, *, everything: bool, held: bool = True) -> None:
         """Say who is here and what is held; capabilities only if they changed, or `everything` is wanted.
 
         Raises TenderError when the link goes down meanwhile.
@@ -61,7 +61,8 @@ class Presence:
             await self._voice.say(capabilities)
             self._said_caps = name
         await self.say_state()
-        await self.say_held()
+        if held:
+            await self.say_held()
 
     async def say_state(self) -> None:
         await self._voice.say(

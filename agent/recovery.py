@@ -102,6 +102,10 @@ class Recovery:
         await self._perform(steps)
         return sum(isinstance(step, CarryOn | End) for step in steps)
 
+    async def everything(self, executors: Iterable[Executor]) -> dict[str, Handle]:
+        """All work of these executors on this box, whether a row knows it or not."""
+        return await self._look(executors)
+
     async def end_orphans(self, executors: Iterable[Executor]) -> None:
         """Later, beside everything else: end what no row knows."""
         found = await self._look(executors)

@@ -13,7 +13,7 @@ from agent.store.records import Execution
 from agent.store.store import Numbers
 from agent.voice import Voice
 from wire import clock
-from wire.failures import TenderError
+from wire.failures import TenderError, Unavailable
 from wire.link import Outgoing, Packet
 from wire.messages import EventBatch, HubStatus, NodeStatus, Row, StatusBatch
 from wire.outbox import Outbox
@@ -45,6 +45,9 @@ class Sync:
         self.online = asyncio.Event()
         self.came_up: Callable[[], None] = lambda: None
         self.went_down: Callable[[], None] = lambda: None
+        self.unsure: set[str] = set()
+        """Lanes of a new database of which the hub has yet to say how far it is; nothing is sent in them."""
+        self.holding_back: Callable[[], bool] = lambda: False
         self.receive_with: Callable[[list[Packet]], Awaitable[None]] | None = None
         table.written = self._written
         executions.changed = self._changed
@@ -62,6 +65,8 @@ class Sync:
     async def up(self, *, session_present: bool) -> None:
         """Birth, then the outbox. A broker that knows no session of ours may have lost all it kept."""
         await self._announce(everything=not session_present)
+        for lane in sorted(self.unsure):
+            await self._voice.say(_kind(lane)(ep=self._voice.ep, rows=[]))  # answered with the hub's number
         self.outbox.reconnected()
         self.online.set()
         self.came_up()
@@ -137,19 +142,24 @@ class Sync:
 
     def _held_is_due(self) -> None:
         self._held_timer = None
-        if self.online.is_set():
+        if self.holding_back():
+            self._held_timer = asyncio.get_running_loop().call_later(HELD_APART, self._held_is_due)
+        elif self.online.is_set():
             self._held_at = clock.monotonic()
             self._beside(self._presence.say_held())
 
     async def _send(self, lane: str, rows: list[Row]) -> None:
-        kind = StatusBatch if lane == lanes.STATUS else EventBatch
-        await self._voice.say(kind(ep=self._voice.ep, rows=rows))
+        if self.unsure:
+            raise Unavailable("the hub has not said yet how far it has this node's reports")
+        await self._voice.say(_kind(lane)(ep=self._voice.ep, rows=rows))
 
     # --- saying -----------------------------------------------------------------------------------------
 
     async def _announce(self, *, everything: bool) -> None:
         self._held_at = clock.monotonic()
-        await self._presence.announce(everything=everything)
+        await self._presence.announce(everything=everything, held=not self.holding_back())
+        if self.holding_back() and self._held_timer is None:
+            self._held_timer = asyncio.get_running_loop().call_later(HELD_APART, self._held_is_due)
 
     async def _again(self, pause: float) -> None:
         await asyncio.sleep(pause)
@@ -165,3 +175,7 @@ class Sync:
             await work
         except TenderError as error:
             log.info("not said: %s", error)
+
+
+def _kind(lane: str) -> type[StatusBatch] | type[EventBatch]:
+    return StatusBatch if lane == lanes.STATUS else EventBatch

@@ -109,6 +109,10 @@ class Wishes:
         item = self._items.get(execution_id)
         return item.verb if item else None
 
+    def missing(self) -> list[str]:
+        """Wanted executions whose orders are not here."""
+        return [step.execution_id for step in plan(self._items, self._executions.known, 0) if isinstance(step, Ask)]
+
     async def take(self, want: Want) -> list[Execution]:
         """One page. When the set is complete it is applied; returns what was forgotten by it."""
         key = (want.ep, want.ver)
@@ -149,7 +153,7 @@ class Wishes:
 
     def _ask(self) -> None:
         """Ask for what is missing, and again for what does not come: any message may be lost."""
-        missing = [step.execution_id for step in plan(self._items, self._executions.known, 0) if isinstance(step, Ask)]
+        missing = self.missing()
         self._asking = asyncio.get_running_loop().call_later(self._patience.next(), self._ask) if missing else None
         for execution_id in random.sample(missing, min(len(missing), ASK_MOST)):
             task = asyncio.create_task(self._ask_for(execution_id))

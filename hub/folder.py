@@ -7,13 +7,16 @@ from pathlib import Path
 
 from hub.audit import AuditedDatabase
 from hub.store import schema
-from wire.database import Database
+from wire.database import Database, damage
 from wire.failures import Conflict
 from wire.migration import migrate
 from wire.only_one import only_one
 
 FILE = "hub.db"
 LOCK = "lock"
+LOOKED_AT = 512 * 1024**2
+"""Bytes up to which a database is looked through at each start: about a second. `tender hub doctor` looks at larger."""
+RESTORE = "bring a backup back: `tender hub restore FOLDER`; nodes tell the hub again what that lacks"
 
 
 @contextlib.contextmanager
@@ -30,6 +33,11 @@ def open_folder(folder: Path, hint: str) -> Generator[Database]:
 
 def _open_database(path: Path) -> Database:
     database = AuditedDatabase(path)
+    database.ballast.before_opening()
+    if path.exists() and path.stat().st_size < LOOKED_AT:
+        fault = damage(path)
+        if fault:
+            raise Conflict(f"the database {path} is damaged: {fault}"[:500], hint=RESTORE)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let everybody read it
     try:
         migrate(path, schema.SCHEMA, schema.VERSION, shrinks=True)

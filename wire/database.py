@@ -123,6 +123,26 @@ class Database:
                 _deliver([(loop, future, outcome[0], outcome[1])])
 
 
+def damage(path: Path) -> str:
+    """What is wrong with the pages of a database that nobody has open; empty for a sound one."""
+    try:
+        with contextlib.closing(_connect(path, read_only=True)) as connection:
+            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        # A disk that is full or away is no damage of the file.
+        return "" if _code(error) else str(error)
+    return "" if found == "ok" else found
+
+
+def readable(path: Path, query: str) -> list[Row]:
+    """The rows that a damaged database still gives for a query, up to the first that it does not."""
+    rows: list[Row] = []
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, read_only=True)) as connection:
+        for row in connection.execute(query):
+            rows.append(row)  # noqa: PERF402  what came before an error counts
+    return rows
+
+
 def snapshot(source: Path, target: Path) -> None:
     """A consistent copy of a database that may be in use, whole and on the disk when this returns.
 

@@ -45,6 +45,26 @@ def pending(connection: Connection, lane: str, after: int, rows: int, size: int)
     return chosen
 
 
+def shift(connection: Connection, lane: str, number: int, ep: int) -> bool:
+    """The hub has more rows of this node than were ever written here: the database was lost, or an old copy is back.
+
+    What it has not acknowledged goes on above that number, in its order. False when there is nothing to do.
+    """
+    row = connection.execute("SELECT last, acked, acked_ep FROM lanes WHERE lane = ?", (lane,)).fetchone()
+    if row is None or number <= row["last"] or ep < row["acked_ep"]:
+        return False
+    by, after = number - row["acked"], row["acked"]
+    # By way of negative numbers, because for a moment two rows would have the same one.
+    connection.execute("UPDATE outbox SET o = -(o + ?) WHERE lane = ? AND o > ?", (by, lane, after))
+    connection.execute("UPDATE outbox SET o = -o WHERE lane = ? AND o < 0", (lane,))
+    if lane == STATUS:
+        connection.execute("UPDATE orders SET o = -(o + ?) WHERE o > ?", (by, after))
+        connection.execute("UPDATE orders SET o = -o WHERE o < 0")
+        connection.execute("UPDATE executions SET told = told + ? WHERE told > ?", (by, after))
+    connection.execute("UPDATE lanes SET last = last + ?, kept = ? WHERE lane = ?", (by, number, lane))
+    return True
+
+
 def acked(connection: Connection, lane: str, number: int, ep: int) -> int | None:
     """Note what the hub has committed. Returns the lane's number now, None when the message says nothing new.
 

@@ -26,6 +26,10 @@ class Acknowledged(msgspec.Struct, frozen=True):
 
     lanes: dict[str, int]
     forgotten: list[Execution]
+    renumbered: dict[str, tuple[int, int]] = {}
+    """Positions of the lanes, when the hub has more of this node than its database knows of."""
+    told: dict[str, int] = {}
+    """Numbers of the last reports of all executions, then."""
 
 
 class Executions:
@@ -35,6 +39,8 @@ class Executions:
         self._db, self._outbox = database, outbox
         self.known: dict[str, Execution] = {}
         self.changed: Callable[[Execution], None] = lambda _execution: None
+        self.first_version = 1
+        """Of an execution that is new here; a database that was made anew goes on above what the lost one told."""
 
     def load(self, connection: Connection) -> None:
         """Fill the mirror at start."""
@@ -45,7 +51,9 @@ class Executions:
     ) -> Execution | None:
         """A new execution in the place of its hold. None for a repeated order: known, or over and forgotten."""
         first = ExecutionState.ACCEPTED
-        status = ExecutionStatus(id=order.execution_id, ver=1, state=first, at=clock.unix_ns(), steps=steps)
+        status = ExecutionStatus(
+            id=order.execution_id, ver=self.first_version, state=first, at=clock.unix_ns(), steps=steps
+        )
 
         def work(connection: Connection) -> executions.Written | None:
             if memory.buried(connection, order.execution_id):
@@ -60,7 +68,9 @@ class Executions:
 
     async def turn_away(self, execution_id: str, state: ExecutionState, reason: Reason, tender_id: str = "") -> bool:
         """Report the end of something that never became an execution here. False if it was told before."""
-        body = _encode(ExecutionStatus(id=execution_id, ver=1, state=state, at=clock.unix_ns(), reason=reason))
+        body = _encode(
+            ExecutionStatus(id=execution_id, ver=self.first_version, state=state, at=clock.unix_ns(), reason=reason)
+        )
 
         def work(connection: Connection) -> lanes.Appended | None:
             if memory.buried(connection, execution_id) or executions.exists(connection, execution_id):
@@ -113,6 +123,7 @@ class Executions:
         over = [execution for execution in self.known.values() if execution.over]
 
         def work(connection: Connection) -> Acknowledged:
+            shifted = [lanes.shift(connection, lane, number, ep) for lane, number in numbers.items()]
             moved = {lane: lanes.acked(connection, lane, number, ep) for lane, number in numbers.items()}
             told = moved.get(lanes.STATUS) or self._outbox.acked[lanes.STATUS]
             done = [
@@ -122,9 +133,17 @@ class Executions:
                 or (execution.state is not ExecutionState.COMPLETED and execution.told <= told)
             ]
             self._forget(connection, done, keep)
-            return Acknowledged({lane: number for lane, number in moved.items() if number is not None}, done)
+            changed = {lane: number for lane, number in moved.items() if number is not None}
+            if not any(shifted):
+                return Acknowledged(changed, done)
+            told = {one.id: one.told for one in executions.all_of(connection)}
+            return Acknowledged(changed, done, lanes.positions(connection), told)
 
         def then(outcome: Acknowledged) -> None:
+            if outcome.renumbered:
+                self._outbox.renumbered(outcome.renumbered)
+                for name, told in outcome.told.items():
+                    self._patch(name, told=told)
             self._outbox.acked.update(outcome.lanes)
             self._drop(outcome.forgotten)
 

@@ -26,6 +26,11 @@ def put(connection: Connection, key: str, value: str) -> None:
     )
 
 
+def put_all(connection: Connection, values: dict[str, str]) -> None:
+    for key, value in values.items():
+        put(connection, key, value)
+
+
 def put_hold(connection: Connection, hold: Hold) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO holds (tender_id, requested, answer, ttl) VALUES (?, ?, ?, ?)",

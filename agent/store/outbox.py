@@ -29,6 +29,12 @@ class OutboxTable:
         for lane, (last, acked) in lanes.positions(connection).items():
             self._last[lane], self.acked[lane] = last, acked
 
+    def renumbered(self, positions: dict[str, tuple[int, int]]) -> None:
+        """Rows have other numbers now; they are read from the table."""
+        for lane, (last, acked) in positions.items():
+            self._recent[lane].clear()
+            self._last[lane], self.acked[lane] = last, acked
+
     def committed(self, rows: Iterable[lanes.Appended]) -> None:
         """Rows have become durable."""
         for lane, o, body in rows:

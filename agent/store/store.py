@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.store import memory, schema
 from agent.store.allotments import Allotments
+from agent.store.damage import REBUILDING, REBUILDS, VERSIONS, set_aside
 from agent.store.ledger import Executions
 from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
@@ -129,6 +130,8 @@ class Store:
 
     async def open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._db.ballast.before_opening()
+        saved = set_aside(self._path)
         if not self._path.exists():
             await _migrate(self._path)
         self._open()
@@ -136,6 +139,8 @@ class Store:
             self._db.close()
             await _migrate(self._path)
             self._open()
+        if saved is not None:
+            await self._db.write(lambda connection: memory.put_all(connection, saved))
         await self._db.write(self._load)
 
     def _open(self) -> None:
@@ -165,10 +170,20 @@ class Store:
     async def _version(self) -> int:
         return await self._db.write(lambda connection: connection.execute("PRAGMA user_version").fetchone()[0])
 
+    @property
+    def rebuilding(self) -> bool:
+        """Whether this database is new and the hub has not yet said what it has of this node."""
+        return self.numbers.get(REBUILDING) > 0
+
+    async def rebuilt(self) -> None:
+        """It is as the hub knows it."""
+        await self.numbers.put(**{REBUILDING: 0})
+
     def _load(self, connection: Connection) -> None:
         self.outbox.load(connection)
         self.executions.load(connection)
         self.numbers.load(connection)
+        self.executions.first_version = 1 + VERSIONS * self.numbers.get(REBUILDS)
         self.allotments.load(connection)
         self.holds.known = {hold.tender_id: hold for hold in memory.holds(connection)}
 

@@ -12,7 +12,7 @@ from agent.store import lanes
 from agent.store.allotments import GPU, PORT
 from agent.store.records import Change, KeptResult
 from agent.store.store import Store
-from wire.failures import Reason, TenderError
+from wire.failures import Reason
 from wire.job import Engine, Job, Task
 from wire.messages import ExecutionStatus, Order
 from wire.resources import Resources
@@ -74,13 +74,6 @@ async def test_what_only_one_can_have_is_known_after_a_restart_for_as_long_as_th
     fresh.allotments.drop("e-1")
     await fresh.allotments.put("e-2", [(GPU, "a/gpu=0")])
     fresh.close()
-
-
-async def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):
-    (tmp_path / "agent.db").write_bytes(b"rubbish" * 1000)
-    with pytest.raises(TenderError, match=r"agent\.db cannot be used: file is not a database") as caught:
-        await Store(tmp_path / "agent.db").open()
-    assert caught.value.hint
 
 
 async def reopened(store: Store, path: Path) -> Store:
@@ -182,7 +175,23 @@ async def test_acknowledged_numbers_never_fall_but_for_a_newer_hub(store):
     assert (await store.executions.acked({"status": 2}, 1, [], lambda _: None)).lanes == {}
     assert (await store.executions.acked({"status": 2}, 2, [], lambda _: None)).lanes == {"status": 2}
     assert (await store.executions.acked({"status": 9}, 1, [], lambda _: None)).lanes == {}
-    assert (await store.executions.acked({"status": 99}, 2, [], lambda _: None)).lanes == {"status": 5}
+
+
+async def test_a_hub_that_has_more_than_was_ever_written_here_is_believed_and_the_rest_goes_on_above(store):
+    for number in range(5):
+        await accept(store, f"e-{number}")
+    assert (await store.executions.acked({"status": 2}, 1, [], lambda _: None)).lanes == {"status": 2}
+    assert (await store.executions.acked({"status": 99}, 1, [], lambda _: None)).lanes == {"status": 99}
+    rows = await store.outbox.pending("status", 99, rows=10, size=10**6)
+    assert [(row.o, status.id) for row, status in zip(rows, statuses(rows), strict=True)] == [
+        (100, "e-2"),
+        (101, "e-3"),
+        (102, "e-4"),
+    ]
+    assert [execution.told for execution in store.executions.known.values()] == [1, 2, 100, 101, 102]
+    assert (store.outbox.last["status"], store.outbox.depth) == (102, 3)
+    await accept(store, "e-5")
+    assert store.outbox.last["status"] == 103
 
 
 async def test_a_completed_execution_is_forgotten_by_its_receipt_and_a_failed_one_by_the_acknowledgement(store):

@@ -1,0 +1,101 @@
+"""Databases that a broken disk has damaged: found at the start, set aside, and made anew from what the others know."""
+
+import os
+
+import pytest
+
+from agent.store.store import Store
+from tests.support.fleet import Fleet
+from tests.support.hub_process import HubProcess
+from tests.support.scenario import (
+    Notebook,
+    Traced,
+    completed,
+    completes_once,
+    executions,
+    in_state,
+    node_rows,
+    settings,
+    traced_job,
+    until,
+    worker,
+)
+from wire.database import damage
+
+
+def spoil(path, *, whole: bool = False) -> None:
+    """Write rubbish over the pages, all of them or all but the first, and lose what the log had."""
+    data = bytearray(path.read_bytes())
+    start = 0 if whole else 4096
+    data[start:] = os.urandom(len(data) - start)
+    path.write_bytes(data)
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["some pages", "all of it"])
+async def test_a_damaged_database_is_set_aside_and_its_epoch_never_falls(tmp_path, whole, caplog):
+    store = Store(tmp_path / "agent.db")
+    await store.open()
+    await store.numbers.put(ep=41)
+    for number in range(200):
+        await store.outbox.tell("event", b'"%d"' % number)
+    store.close()
+    spoil(tmp_path / "agent.db", whole=whole)
+    assert damage(tmp_path / "agent.db")
+    again = Store(tmp_path / "agent.db")
+    await again.open()
+    assert again.rebuilding
+    assert again.numbers.get("ep") > 41
+    assert again.executions.first_version > 2**20
+    again.close()
+    assert (tmp_path / "agent.db.damaged-1").exists()
+    assert "is damaged" in caplog.text
+    assert not damage(tmp_path / "agent.db")
+
+
+async def test_a_sound_database_is_left_alone(tmp_path):
+    for _ in range(2):
+        store = Store(tmp_path / "agent.db")
+        await store.open()
+        assert not store.rebuilding
+        store.close()
+    assert [path.name for path in tmp_path.iterdir() if "damaged" in path.name] == []
+
+
+async def test_a_node_whose_database_is_damaged_takes_its_running_work_up_again(tmp_path):
+    notebook, other = Notebook(tmp_path / "notebook"), Notebook(tmp_path / "other")
+    async with Fleet(tmp_path, {"north": settings(tmp_path, "north")}) as fleet:
+        node = fleet.nodes["north"]
+        await completes_once(fleet, await fleet.hub.submit(traced_job(other)), other)  # numbers that the hub remembers
+        job_id = await fleet.hub.submit(traced_job(notebook, Traced().note().print("told").wait_for()))
+        execution_id = await in_state(node, "running")
+        await until(lambda: notebook.lines)
+        before = worker(node, execution_id)
+        await node.kill9()
+        spoil(node.folder / "data" / "agent.db", whole=True)
+        await node.start()
+        await until((node.folder / "data" / "agent.db.damaged-1").exists)
+        await until(lambda: (node.folder / "log").read_text().count("ready ") == 2)
+        await until(lambda: in_state(node, "running", "accepted", "preparing"))
+        assert worker(node, execution_id) == before
+        notebook.go()
+        done = await completes_once(fleet, job_id, notebook)
+        assert (done["ID"], done["RunOutput"]["Stdout"]) == (execution_id, "told")
+        assert len(await executions(fleet.hub, job_id)) == 1
+        (lane,) = await node_rows(node, "SELECT last - acked AS waiting, last FROM lanes WHERE lane = 'status'")
+        assert (lane["waiting"], lane["last"] > 3) == (0, True)
+        assert (await completed(fleet.hub, await fleet.hub.submit(traced_job(other))))["State"][
+            "StateType"
+        ] == "Completed"
+
+
+async def test_a_hub_whose_database_is_damaged_says_so_and_names_the_way_back(tmp_path):
+    hub = HubProcess(tmp_path / "hub")
+    async with hub:
+        pass
+    spoil(tmp_path / "hub" / "hub.db")
+    with pytest.raises(AssertionError, match=r"hub\.db is damaged.*tender hub restore"):
+        await hub.start()
+    assert hub.process is not None
+    assert await hub.process.wait()
