@@ -43,6 +43,8 @@ class Caller:
     body_most: int = 0
     """Bytes of a body; 0 for the cap of the route."""
     known: bool = field(default=True)
+    proof: str = field(default="", repr=False)
+    """What is stored of the credential that was shown."""
 
     def may(self, need: Need) -> bool:
         """Whether this caller has what a route needs."""

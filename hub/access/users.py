@@ -46,6 +46,8 @@ class Users:
         self.keys = {record.id: record for record in records[1]}
         self._passwords = Remembered()
         self._changing = asyncio.Lock()
+        self.news = asyncio.Event()
+        """Set at the next change, and then another one."""
 
     @property
     def is_open(self) -> bool:
@@ -95,7 +97,25 @@ class Users:
             wanted = frozenset(key.namespaces)
             namespaces = wanted if EVERYTHING in namespaces else wanted & namespaces
         rate = user.rate or self._rate
-        return Caller(user.name, capabilities, namespaces, key.id if key else "", rate, user.body_most)
+        proof = user.password if key is None else key.hash
+        key_id = key.id if key else ""
+        return Caller(user.name, capabilities, namespaces, key_id, rate, user.body_most, proof=proof)
+
+    def stays(self, caller: Caller) -> float | None:
+        """Seconds for which who was let in is the same to us: 0 when no longer, None when no end is known."""
+        user, key = self.users.get(caller.name), self.keys.get(caller.key)
+        if self.is_open:
+            return None if caller == anyone() else 0.0
+        if user is None or (caller.key and key is None):
+            return 0.0
+        now = self._caller(user, key)
+        if (now.proof, now.capabilities, now.namespaces) != (caller.proof, caller.capabilities, caller.namespaces):
+            return 0.0
+        return (key.expires - self._now()) / 1e9 if key is not None and key.expires else None
+
+    def _tell(self) -> None:
+        news, self.news = self.news, asyncio.Event()
+        news.set()
 
     # --- changes ----------------------------------------------------------------------------------
 
@@ -147,6 +167,7 @@ class Users:
             self.users[record.name] = record
             if key is not None:
                 self.keys[key.id] = key
+            self._tell()
 
         await self._db.write(write, then)
 
@@ -165,6 +186,7 @@ class Users:
         def then(_: None) -> None:
             self.users.pop(name, None)
             self.keys = {key: record for key, record in self.keys.items() if record.user != name}
+            self._tell()
 
         await self._db.write(write, then)
 
@@ -216,6 +238,7 @@ class Users:
 
         def then(_: None) -> None:
             self.keys.pop(key_id, None)
+            self._tell()
 
         await self._db.write(write, then)
 

@@ -14,6 +14,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from hub.access.callers import NOBODY, Caller
+from hub.access.staying import until_ended
 from hub.api import shapes
 from hub.api.bodies import Req, check_page
 from hub.api.connections import client_of
@@ -68,12 +69,14 @@ class EventStream(ASGIResponse):
             await self.start_response(send)
             work = asyncio.create_task(self._tell(send))
             gone = asyncio.create_task(_gone(receive))
+            ended = asyncio.create_task(until_ended(self._hub.users, self._chosen.listener))
+            tasks = (work, gone, ended)
             try:
-                await asyncio.wait({work, gone}, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(tasks, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                work.cancel()
-                gone.cancel()
-                _, leaving = await asyncio.gather(work, gone, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                _, leaving, _ = await asyncio.gather(*tasks, return_exceptions=True)
             if isinstance(leaving, asyncio.CancelledError):
                 await self._send(send, b"", more=False)
 

@@ -12,6 +12,7 @@ from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
+from hub.access.staying import until_ended
 from hub.api.bodies import check_page
 from hub.api.connections import client_of
 from hub.api.gate import caller_of
@@ -23,7 +24,7 @@ from hub.store import jobs as jobs_store
 from hub.store import search
 from hub.store.records import JobRecord
 from wire.database import Connection
-from wire.failures import InvalidRequest, NotFound, TenderError
+from wire.failures import InvalidRequest, NotFound, TenderError, Unauthorized
 from wire.loglines import TAIL_DEFAULT, TAIL_LINES
 
 LINE = 4096
@@ -41,14 +42,18 @@ async def logs(socket: Socket, name: FromPath[str]) -> None:
     try:
         gone = asyncio.create_task(_gone(socket))
         serve = asyncio.create_task(_serve(socket, hub, name))
-        done, _ = await asyncio.wait([gone, serve], return_when=asyncio.FIRST_COMPLETED)
-        for task in (gone, serve):
+        ended = asyncio.create_task(until_ended(hub.users, caller_of(socket)))
+        tasks = (gone, serve, ended)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(gone, serve, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if serve in done and not serve.cancelled() and (error := serve.exception()) is not None:
             raise error
         if gone in done:
             return
+        if ended in done:
+            raise Unauthorized("what you came with has ended or changed", hint="sign in again and listen anew")
     except TenderError as error:
         text = "; ".join(filter(None, (error.message, error.hint)))
         code = {"code": error.code} if is_true(socket.query_params.get("all", "")) else {}

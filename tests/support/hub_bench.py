@@ -228,8 +228,9 @@ class HubBench:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def submit(self, job: dict[str, Any], **body: Any) -> str:
-        answer = await self.call("PUT", "jobs", json={"Job": job, **body})
+    async def submit(self, job: dict[str, Any], *, key: str = "", **body: Any) -> str:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = await self.call("PUT", "jobs", json={"Job": job, **body}, headers=headers)
         assert answer.status_code == 200, answer.text
         return answer.json()["JobID"]
 

@@ -72,9 +72,10 @@ class Listener:
 
 
 @contextlib.asynccontextmanager
-async def listening(url: str, job: str, **query: Any) -> AsyncGenerator[Listener]:
-    """Listen to a job; `url` is the hub's."""
+async def listening(url: str, job: str, key: str = "", **query: Any) -> AsyncGenerator[Listener]:
+    """Listen to a job; `url` is the hub's, `key` an API key."""
     asked = urlencode({key: str(value).lower() if value is True else value for key, value in query.items()})
     place = f"{url.replace('http', 'ws', 1)}/api/v1/orchestrator/jobs/{job}/logs?{asked}"
-    async with connect(place, compression=None, proxy=None) as socket:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with connect(place, compression=None, proxy=None, additional_headers=headers) as socket:
         yield Listener(socket)
