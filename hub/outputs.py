@@ -2,7 +2,7 @@
 
 import asyncio
 import tarfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from hub.store.records import ExecutionRecord
 from wire import clock
 from wire.database import Database
 from wire.failures import NotFound, Unavailable
-from wire.loglines import last_lines
+from wire.loglines import kept_parts, last_lines
 from wire.states import TERMINAL_EXECUTIONS, ExecutionState
 
 LOOK = 5.0
@@ -124,10 +124,8 @@ class Outputs:
             text = "" if status is None else status.stdout if name == "stdout" else status.stderr
             missing = status is not None and (status.stdout_truncated if name == "stdout" else status.stderr_truncated)
             cut = cut or (missing and name not in copies)
-            data = copies.get(name, text.encode())
-            at = max(wanted.start.get(name, 0), last_lines(data, wanted.tail) if wanted.tail >= 0 else 0)
-            if data[at:]:
-                yield Piece(name, at, data[at:])
+            for piece in _pieces(name, copies.get(name, text.encode()), wanted):
+                yield piece
         if cut:
             yield Note("only the beginning of the output is kept here; the rest is on its node, or gone")
 
@@ -151,6 +149,21 @@ def _is_whole(record: ExecutionRecord) -> bool:
     status = record.status
     over = record.state in TERMINAL_EXECUTIONS and record.state is not ExecutionState.LOST
     return over and status is not None and not (status.stdout_truncated or status.stderr_truncated)
+
+
+def _pieces(name: str, data: bytes, wanted: Wanted) -> Iterator[Piece]:
+    """What is wanted of a kept output. What it left out in its middle counts, so that every byte has its own number."""
+    head, tail_at, tail = kept_parts(data)
+    at = wanted.start.get(name, 0)
+    if wanted.tail >= 0:
+        begin = tail_at + last_lines(tail, wanted.tail) if tail else last_lines(head, wanted.tail)
+        at = max(at, begin)
+    if at < len(head):
+        yield Piece(name, at, head[at:])
+        at = len(head)
+    begin = max(at, tail_at)
+    if tail[begin - tail_at :]:
+        yield Piece(name, begin, tail[begin - tail_at :], left_out=begin - at)
 
 
 def _from_archive(path: Path) -> dict[str, bytes]:

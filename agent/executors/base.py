@@ -5,10 +5,8 @@ from typing import Protocol
 import msgspec
 
 from wire.failures import Reason
+from wire.loglines import STREAM_CAP
 from wire.resources import Resources
-
-STREAM_CAP = 10 * 1024 * 1024
-"""Bytes kept of stdout and of stderr each; head and tail are kept, the total is counted."""
 
 
 class Mount(msgspec.Struct, frozen=True):

@@ -1,19 +1,11 @@
 """One output stream of a program, capped: the head goes straight to its file, the tail is kept in memory."""
 
 import os
-import re
 import threading
 from pathlib import Path
 
 from agent.executors.live_ring import SharedRing
-
-LEFT_OUT = b"\n[... %d bytes left out ...]\n"
-LEFT_OUT_LINE = re.compile(rb"\n\[\.\.\. (\d{1,18}) bytes left out \.\.\.\]\n")
-
-
-def head_cap(cap: int) -> int:
-    """Of a cap, the bytes that are kept of the stream's beginning; the rest is for its end."""
-    return cap - cap // 2
+from wire.loglines import LEFT_OUT, head_cap
 
 
 class CappedStream:

@@ -4,11 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.executors.base import STREAM_CAP
-from agent.executors.capped import LEFT_OUT_LINE, head_cap
 from agent.executors.live_ring import Ring, RingOfProcess
 from agent.executors.podman_folder import PodmanFolder
-from wire.loglines import last_lines
+from wire.loglines import LEFT_OUT_LINE, STREAM_CAP, head_cap, last_lines
 
 STREAMS = ("stdout", "stderr")
 _BETWEEN_MARKS = 1024 * 1024

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from agent.executors.capped import LEFT_OUT, head_cap
+from wire.loglines import LEFT_OUT, head_cap
 
 
 class RingStream:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from agent.executors.base import STREAM_CAP, ExitReport
+from agent.executors.base import ExitReport
 from agent.executors.podman_calls import Order, WorkArgs
 from agent.executors.podman_folder import PodmanFolder
 from agent.workers.file_system import sync_file_system
@@ -21,6 +21,7 @@ from agent.workers.podman_proxy import keep_way
 from agent.workers.podman_report import KILLED, ended, gone, too_long
 from agent.workers.podman_stop import discard, end
 from wire.failures import ExecutionFailed
+from wire.loglines import STREAM_CAP
 
 QUICK, SLOW = 0.02, 0.5
 """Seconds between looks at the log: quick while something comes, slow while nothing does."""

@@ -16,7 +16,7 @@ from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token
 from hub.parts import Hub
 from hub.store import jobs as jobs_store
 from hub.store import search
-from hub.store.records import JobRecord
+from hub.store.records import ExecutionRecord, JobRecord
 from hub.store.search import Page
 from wire.database import Connection
 from wire.failures import InvalidRequest, NotFound
@@ -238,9 +238,17 @@ async def executions(
 
 
 async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page) -> dict[str, Any]:
-    found = await hub.database.read(lambda c: search.list_executions(c, job.id, version=version, page=page))
+    def read(connection: Connection) -> tuple[list[ExecutionRecord], list[JobRecord]]:
+        found = search.list_executions(connection, job.id, version=version, page=page)
+        wanted = {one.job_version for one in found} & set(search.versions(connection, job.id))
+        return found, [jobs_store.job_by_id(connection, job.id, one) for one in wanted]
+
+    found, jobs = await hub.database.read(read)
+    owners = {one.version: shapes.job(one, hub.config.hub_id) for one in jobs}
     names = {node.id: node.name for node in hub.registry.nodes.values()}
-    items = [shapes.execution(one, job, hub.config.hub_id, names.get(one.node_id, "")) for one in found[: page.limit]]
+    items = [
+        shapes.execution(one, owners.get(one.job_version), names.get(one.node_id, "")) for one in found[: page.limit]
+    ]
     token = page_token(page, page.offset + len(items), EXECUTION_ORDERS) if len(found) > page.limit else ""
     return {"NextToken": token, "Items": items}
 

@@ -57,8 +57,11 @@ def job(record: JobRecord, hub_id: str) -> dict[str, Any]:
     }
 
 
-def execution(record: ExecutionRecord, owner: JobRecord | None, hub_id: str, node_name: str = "") -> dict[str, Any]:
-    """One execution; Tender's own words ride along in `Tender`, which Bacalhau's clients ignore."""
+def execution(record: ExecutionRecord, owner: dict[str, Any] | None, node_name: str = "") -> dict[str, Any]:
+    """One execution, with its job in the version that it is of. Bacalhau's clients ignore what `Tender` says.
+
+    `owner` is the job as `job` shapes it; None when that version is kept no longer.
+    """
     status = record.status
     done = record.state not in {E.AWARDED, E.ACCEPTED, E.PREPARING, E.RUNNING, E.PUBLISHING, E.UNKNOWN}
     desired = 2 if done or record.desired is not Desired.RUN else 1
@@ -70,7 +73,7 @@ def execution(record: ExecutionRecord, owner: JobRecord | None, hub_id: str, nod
         "Name": "",
         "NodeID": record.node_id,
         "JobID": record.job_id,
-        **({"Job": job(owner, hub_id)} if owner else {}),
+        **({"Job": owner} if owner else {}),
         "JobVersion": record.job_version,
         "AllocatedResources": {"Tasks": {"main": amounts(record.requested)}},
         "DesiredState": {

@@ -148,6 +148,7 @@ async def test_executions_are_of_the_current_version_unless_all_are_asked_for(be
     for query, versions in (({}, [2]), ({"all_job_versions": "true"}, [1, 2]), ({"job_version": "1"}, [1])):
         found = (await bench.get("jobs/twice/executions", **query))["Items"]
         assert [one["JobVersion"] for one in found] == versions
+        assert [(one["Job"]["Version"], one["Job"]["Priority"]) for one in found] == [(n, n) for n in versions]
     backwards = await bench.get("jobs/twice/executions", all_job_versions="1", reverse="true", order_by="modified_at")
     assert [one["JobVersion"] for one in backwards["Items"]] == [2, 1]
     limited = await bench.get("jobs/twice/executions", all_job_versions="1", limit="1")

@@ -15,8 +15,11 @@ from tests.support.listening import listening
 from tests.support.served import served
 from tests.support.teller import Teller
 from wire import messages as m
+from wire.loglines import LEFT_OUT, STREAM_CAP, head_cap
 from wire.states import NodeState
 from wire.topics import Channel
+
+HEAD, LOST = head_cap(STREAM_CAP), 7_000_000
 
 
 @pytest.fixture
@@ -255,6 +258,61 @@ async def test_what_the_node_no_longer_has_is_told_from_the_hubs_copy_else_from_
         archive.addfile(info, io.BytesIO(whole))
     log = await listen()
     assert (log.out, log.notes) == ("o" * 9000, [])
+
+
+@pytest.mark.parametrize(
+    ("query", "out"),
+    [
+        ({}, "h" * HEAD + f"\n[... {LOST} bytes left out ...]\n" + "tail\n" * 1000),
+        ({"tail": 2}, "tail\n" * 2),
+        ({"after": HEAD - 3}, "hhh" + f"\n[... {LOST} bytes left out ...]\n" + "tail\n" * 1000),
+        ({"after": HEAD + LOST + 5}, "tail\n" * 999),
+        ({"after": HEAD + LOST + 5000}, ""),
+    ],
+)
+async def test_of_a_copy_with_a_gap_every_byte_has_the_number_that_it_had_on_the_node(bench, url, query, out):
+    job_id, node, _, x = await ended(bench, stdout="h" * 2048, stdout_truncated=True)
+    whole = b"h" * HEAD + LEFT_OUT % LOST + b"tail\n" * 1000
+    with tarfile.open(bench.config.data_dir / "results" / f"{x}.tar.gz", "w:gz") as archive:
+        info = tarfile.TarInfo("stdout")
+        info.size = len(whole)
+        archive.addfile(info, io.BytesIO(whole))
+    await node.say(Channel.STATE, m.NodeStatus(ep=1, state=NodeState.OFFLINE))
+    asked = query | ({"after": f"{x}:{query['after']}:0"} if "after" in query else {})
+    log = await told(url, job_id, all=True, **asked)
+    assert log.out == out
+    assert not out or log.frames[-1]["after"] == HEAD + LOST + 5000
+
+
+async def test_a_service_that_starts_again_is_followed_into_its_next_execution(bench, url):
+    job_id, node, teller, first = await running(bench, Type="service", Retry={"Delay": 0})
+    async with listening(url, job_id, follow=True, all=True) as log:
+        await teller.tell("one\n", 0)
+        await teller.end()
+        await node.report(first, E.FAILED, stdout="one\n")
+        second = (await until(lambda: node.orders[1:]))[0].execution_id
+        await teller.tell("two\n", 0, of=second)
+        await log.until("two\n")
+        await bench.call("DELETE", f"jobs/{job_id}")
+        await teller.end(of=second)
+        await log.rest()
+    assert log.texts == {(first, "stdout"): "one\n", (second, "stdout"): "two\n"}
+
+
+async def test_a_daemon_is_followed_on_all_nodes_also_those_that_join_later(bench, url):
+    job_id, _, teller, first = await running(bench, Type="daemon")
+    async with listening(url, job_id, follow=True, all=True) as log:
+        await teller.tell("north\n", 0)
+        south = await bench.node("south")
+        south.script = (E.ACCEPTED, E.RUNNING)
+        second = (await until(lambda: south.orders))[0].execution_id
+        await Teller(south).tell("south\n", 0)
+        await log.until("south\n")
+        await bench.call("DELETE", f"jobs/{job_id}")
+        await teller.end()
+        await Teller(south).end()
+        await log.rest()
+    assert log.texts == {(first, "stdout"): "north\n", (second, "stdout"): "south\n"}
 
 
 async def test_a_node_that_is_away_is_not_waited_for_after_the_end(bench, url):

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agent.executors.base import STREAM_CAP
 from tests.support.fleet import Fleet
 from tests.support.listening import listening
 from tests.support.scenario import (
@@ -21,6 +20,7 @@ from tests.support.scenario import (
     until,
     winner,
 )
+from wire.loglines import STREAM_CAP
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LOCAL = {"Publisher": {"Type": "local"}}

@@ -16,7 +16,8 @@ class Teller:
     def asked(self) -> list[m.Command]:
         """All requests for logs that this node got."""
         said = self._node.bench.link.said
-        return [message for address, message in said if address.item == "logs" and isinstance(message, m.Command)]
+        mine = [message for address, message in said if (address.owner, address.item) == (self._node.id, "logs")]
+        return [message for message in mine if isinstance(message, m.Command)]
 
     @property
     def open(self) -> list[m.Command]:
@@ -26,19 +27,21 @@ class Teller:
     def closed(self) -> list[m.Command]:
         return [one for one in self.asked if "close" in one.args]
 
-    async def request(self) -> m.Command:
-        """The first request."""
-        return (await until(lambda: self.open))[0]
+    async def request(self, of: str = "") -> m.Command:
+        """The first request, of an execution if it is named."""
+        return (await until(lambda: [one for one in self.open if of in {"", one.args["execution_id"]}]))[0]
 
-    async def tell(self, data: str | bytes, at: int, *, after: int | None = None, stream: str = "stdout") -> None:
-        """A chunk that begins at `at`; `after` differs where bytes are lost in between."""
+    async def tell(
+        self, data: str | bytes, at: int, *, after: int | None = None, stream: str = "stdout", of: str = ""
+    ) -> None:
+        """A chunk that begins at `at`; `after` differs where bytes are lost in between. `of`: which execution."""
         data = data.encode() if isinstance(data, str) else data
         args = {"stream": stream, "after": str(at if after is None else after)}
-        await self._say(m.Response(ep=1, id=(await self.request()).id, args=args, offset=at, data=data))
+        await self._say(m.Response(ep=1, id=(await self.request(of)).id, args=args, offset=at, data=data))
 
-    async def end(self, **sent: str) -> None:
+    async def end(self, of: str = "", **sent: str) -> None:
         """That was all; `sent` is how many bytes of each stream it is."""
-        await self._say(m.Response(ep=1, id=(await self.request()).id, args={"end": "1", **sent}))
+        await self._say(m.Response(ep=1, id=(await self.request(of)).id, args={"end": "1", **sent}))
 
     async def refuse(self, code: str, message: str) -> None:
         await self._say(m.Response(ep=1, id=(await self.request()).id, error=Reason(code, message)))

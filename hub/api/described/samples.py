@@ -96,7 +96,7 @@ def execution() -> Part:
         created=AT,
         modified=AT + 2_000_000_000,
     )
-    return Part("Execution", {**shapes.execution(record, None, "hub", "north"), "Job": job()})
+    return Part("Execution", {**shapes.execution(record, None, "north"), "Job": job()})
 
 
 @functools.cache
