@@ -58,6 +58,8 @@ class Broker:
         """Clients that cannot be reached."""
         self.hub_id = "hub"
         self.counts: Counter[str] = Counter()
+        self.let_go: Callable[[str, Packet], None] = lambda _client, _packet: None
+        """Told of each message that a client acknowledges."""
         self.hear: Callable[[str, Outgoing], None] = lambda _client, _message: None
 
     # --- sessions -----------------------------------------------------------------------------------
@@ -180,7 +182,9 @@ class Broker:
     def acked(self, session: Any, client: str, mid: int) -> None:
         account = self.accounts.get(client)
         if account is not None and account.session is session and self.up:
-            account.queue.pop(mid, None)
+            packet = account.queue.pop(mid, None)
+            if packet is not None:
+                self.let_go(client, packet)
 
     # --- faults -------------------------------------------------------------------------------------
 

@@ -122,7 +122,14 @@ class Chaos:
             machine.stored.failing = 0  # type: ignore[attr-defined]
             if machine.alive and machine.process is not None:
                 machine.process.dies_at = 0
+        self._start_all(30)
+
+    def _start_all(self, times: int) -> None:
+        """Also what was still on its way to an orderly end."""
+        for machine in [self.world.hub, *self.world.nodes]:
             machine.start()
+        if times:
+            self.world.loop.call_later(1.0, self._start_all, times - 1)
 
     def _who(self, action: Action) -> Any:
         world = self.world

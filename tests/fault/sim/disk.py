@@ -31,6 +31,7 @@ class Stored:
         self.failing = 0
         """Commits that fail with an I/O error from now on."""
         self.commits = 0
+        self.failed = False
         self._listen()
 
     def _listen(self) -> None:
@@ -56,6 +57,7 @@ class Stored:
         target: Any = self.connection
         if self.failing:
             self.failing -= 1
+            self.failed = True
             target = _Failing(self.connection)
         outcomes = _commit(target, [(self._marked(work), loop, future) for work, loop, future in batch])
         self.commits += 1
@@ -65,6 +67,13 @@ class Stored:
             changes, self._changes = self._changes, []
             self.journal(changes)
         return outcomes
+
+    def forget_changes(self) -> None:
+        """What was noted of a transaction that never was."""
+        del self._changes[:]
+
+    def power_cut(self) -> None:
+        """With FULL, what was committed is on the disk."""
 
     def _marked(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def run(connection: Any) -> Any:

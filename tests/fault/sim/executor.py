@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.executors.base import ExitReport, Handle, Work
-from agent.executors.fake import FakeExecutor
+from agent.executors.fake import FakeExecutor, _load
 from agent.executors.run_folder import RunFolder
 from tests.fault.sim.loop import PROCESS
 
@@ -35,5 +35,7 @@ class RecordedExecutor(FakeExecutor):
         report = await super().wait(handle)
         process = PROCESS.get()
         assert process is not None
-        process.box.ended(handle.execution_id, report)
+        play = _load(RunFolder(handle.folder))
+        if play is not None:
+            process.box.ended(handle.execution_id, play.script.run_for, report)
         return report

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import uuid
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,12 @@ class Machine:
     def __init__(self, loop: VirtualLoop, broker: Any, name: str, client: str, chance: random.Random) -> None:
         self.loop, self.broker, self.name, self.client, self.chance = loop, broker, name, client, chance
         self.disk = Disk(chance)
-        self.skew, self.boots, self.lives = 0.0, 1, 0
+        self.skew, self.boots, self.lives, self.faults = 0.0, 1, 0, 0
+        self._outside = copy_context()
         self.booted = loop.now - 1000.0
+        self.folder = Path()
+        self.stored: Any = None
+        self.synced: Any = None
         self.process: Process | None = None
         self.main: asyncio.Task[Any] | None = None
 
@@ -53,6 +58,17 @@ class Machine:
         process.box, process.disk, process.broker, process.on_death = self, self.disk, self.broker, self.kill
         self.process = process
         self.main = begin(self.loop, process, self.run)
+        self.main.add_done_callback(lambda done: self._ended(process, done), context=self._outside)
+
+    def _ended(self, process: Process, main: "asyncio.Task[Any]") -> None:
+        """The program ended by itself: if that was a fault, its supervisor starts it again."""
+        if main.cancelled() or process.dead:
+            return
+        failed = main.exception() is not None
+        self.kill()
+        self.faults += failed
+        if failed:
+            self.loop.call_later(5.0, self.start, context=self._outside)
 
     async def run(self) -> None:
         raise NotImplementedError
@@ -71,6 +87,9 @@ class Machine:
     def power_cut(self) -> None:
         """The box goes down and comes up with another boot id and another monotonic clock."""
         self.kill()
+        self.stored.power_cut()
+        if self.synced is not None:
+            self.synced.cut(self.folder, self.chance.random)
         self.boots += 1
         self.booted = self.loop.now
 
@@ -155,8 +174,6 @@ class NodeMachine(Machine):
             read(self.settings), identity, self._joined, self.stopping, lambda _: None, with_fake=True,
             built=self._built,
         )  # fmt: skip
-        assert self.process is not None
-        self.process.dead = True
 
     def _built(self, parts: Parts) -> None:
         self.parts = parts
@@ -165,8 +182,18 @@ class NodeMachine(Machine):
         assert self.process is not None
         self.starts.append(Start(self.name, work.execution_id, self.process.boot, self.loop.now))
 
-    def ended(self, execution_id: str, report: Any) -> None:
-        """Hook for the watch."""
+    def ended(self, execution_id: str, seconds: float, report: Any) -> None:
+        """Work ended: it has run for as long as its script says, in true time."""
+        began = next((one for one in reversed(self.starts) if one.execution_id == execution_id), None)
+        if began is None or self.process is None or began.boot != self.process.boot or report.exit_code is None:
+            return
+        ran = self.loop.now - began.at
+        if ran < seconds - 0.01:
+            self.fail("I15", f"the work of {execution_id} ended after {ran:.1f} s of {seconds:.1f} s")
+
+    def fail(self, name: str, message: str) -> None:
+        """Set by the world."""
+        raise AssertionError(f"{name}: {message}")
 
 
 class _Enrolled(Identity):

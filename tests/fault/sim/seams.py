@@ -19,6 +19,7 @@ import wire.clock
 import wire.link
 from tests.fault.sim.disk import SimDatabase
 from tests.fault.sim.executor import RecordedExecutor
+from tests.fault.sim.files import Synced
 from tests.fault.sim.loop import PROCESS, Clock, VirtualLoop
 from tests.fault.sim.session import SimSession
 
@@ -38,7 +39,7 @@ async def _no_gpus() -> list[Any]:
 
 
 @contextlib.contextmanager
-def installed(loop: VirtualLoop, seed: int) -> Generator[None]:
+def installed(loop: VirtualLoop, seed: int, synced: Synced) -> Generator[None]:
     """While this lasts the product's parts run in virtual time on modelled boxes; chance is drawn from the seed."""
     chance, state = random.Random(f"urandom {seed}"), random.getstate()
     groups = cgroups.look()
@@ -55,6 +56,7 @@ def installed(loop: VirtualLoop, seed: int) -> Generator[None]:
         (gpus, "look", _no_gpus),
         (cgroups, "look", lambda: groups),
         (os, "urandom", chance.randbytes),
+        (os, "fsync", synced.fsync),
     ]
     before = [(place, name, getattr(place, name)) for place, name, _ in seams]
     for place, name, stand_in in seams:

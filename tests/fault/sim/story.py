@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.store import jobs as jobs_store
+from tests.fault.checker import check
 from tests.fault.sim.chaos import Action, Chaos, draw
 from tests.fault.sim.jobs import batch
 from tests.fault.sim.settle import settle
@@ -53,6 +54,8 @@ class Story:
         self.converged = 0.0
 
     async def __call__(self, world: World) -> None:
+        for machine in [world.hub, *world.nodes]:
+            machine.disk.slow = self.chance.choice([0.002, 0.02, 0.2])
         chaos = Chaos(world)
         chaos.begin(self.actions)
         submitting = [asyncio.create_task(self._submit(world, number)) for number in range(self.setting.jobs)]
@@ -61,6 +64,10 @@ class Story:
         self.converged = await settle(world)
         await asyncio.gather(*submitting)
         await settle(world)
+        faults = check(world.hub.stored.connection, {node.id: node.stored.connection for node in world.nodes})
+        for fault in faults:
+            name, _, text = fault.partition(": ")
+            world.fail(name, text)
         for job_id in world.jobs:
             if job_id not in world.hub_watch.jobs or not world.query("SELECT 1 FROM jobs WHERE id = ?", job_id):
                 world.fail("I1", f"job {job_id} was accepted and is gone")

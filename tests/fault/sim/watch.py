@@ -23,6 +23,8 @@ CREATE TEMP TRIGGER IF NOT EXISTS w5 AFTER UPDATE ON main.node_numbers BEGIN
         NEW.want_ver); END;
 CREATE TEMP TRIGGER IF NOT EXISTS w6 AFTER UPDATE OF desired, desired_ver ON main.executions BEGIN
     SELECT journal('desired', NEW.id, OLD.desired, NEW.desired, OLD.desired_ver, NEW.desired_ver); END;
+CREATE TEMP TRIGGER IF NOT EXISTS w7 AFTER UPDATE OF ep ON main.nodes BEGIN
+    SELECT journal('epoch', NEW.id, OLD.ep, NEW.ep); END;
 """
 NODE_WATCH = """
 CREATE TEMP TRIGGER IF NOT EXISTS w1 AFTER INSERT ON main.executions BEGIN
@@ -120,6 +122,10 @@ class HubWatch:
             self.fail("I11", f"{x} was stopped and is wanted again")
         if new != "run":
             self.stopped.add(x)
+
+    def _epoch(self, node: str, old: int, new: int) -> None:
+        if new < old:
+            self.fail("I14", f"the hub believed epoch {new} of {node} after {old}")
 
     def _numbers(self, node: str, s: int, status: int, e: int, event: int, want: int, wanted: int) -> None:
         for lane, before, now in (("status", s, status), ("event", e, event)):

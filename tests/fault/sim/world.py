@@ -17,14 +17,17 @@ from hub.enrolment import KnownNode
 from hub.pki import Pki
 from tests.fault.sim import machines
 from tests.fault.sim.broker import Broker
+from tests.fault.sim.files import Synced
 from tests.fault.sim.loop import EPOCH, VirtualLoop
 from tests.fault.sim.machines import HubMachine, Machine, NodeMachine
 from tests.fault.sim.seams import installed
 from tests.fault.sim.watch import HubWatch, NodeWatch, Violation
 from wire.job_parse import Submission, parse_job
+from wire.messages import StatusBatch, Want, decode
 from wire.resources import Resources
-from wire.states import TERMINAL_JOBS, JobState, Membership
-from wire.topics import Topics
+from wire.signing import OVERHEAD
+from wire.states import TERMINAL_EXECUTIONS, TERMINAL_JOBS, JobState, Membership
+from wire.topics import Channel, Topics
 
 TEMPORARY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _pki: list[Pki] = []
@@ -58,11 +61,13 @@ class World:
             node = NodeMachine(loop, self.broker, folder, name, key, random.Random(f"{name} {seed}"))
             watch = NodeWatch(node.id, self.hub_watch, self.fail)
             node.stored.journal = watch.take
+            node.fail = self.fail  # type: ignore[method-assign]
             watch.check = lambda node=node: self._within_capacity(node)
             self.nodes.append(node)
         self.jobs: dict[str, str] = {}
         self._digest = hashlib.sha256()
         self.broker.hear = self._heard
+        self.broker.let_go = self._broker_acked
         self.messages = 0
 
     # --- what happens -------------------------------------------------------------------------------
@@ -75,6 +80,30 @@ class World:
 
     def _hub_committed(self, changes: list[tuple[Any, ...]]) -> None:
         self.hub_watch.take(changes)
+
+    def _whole_set(self, message: Any) -> None:
+        """What is said to be wanted is the whole set, if it is the newest."""
+        want = decode(Channel.WANT, message.payload[OVERHEAD:])
+        assert isinstance(want, Want)
+        node = message.topic.split("/")[3]
+        (version,) = self.query("SELECT want_ver FROM node_numbers WHERE node_id = ?", node)[0]
+        ended = ", ".join(f"'{state}'" for state in sorted(TERMINAL_EXECUTIONS))
+        sql = f"SELECT id FROM executions WHERE node_id = ? AND state NOT IN ({ended}) AND created < ?"  # noqa: S608
+        lately = self.now_ns() - 10**9
+        missing = {row[0] for row in self.query(sql, node, lately)} - {item.id for item in want.items}
+        if want.ver == version and want.pages == 1 and missing:
+            self.fail("I10", f"the hub's wanted set of {node} lacks {sorted(missing)[:3]}")
+
+    def _broker_acked(self, client: str, packet: Any) -> None:
+        """The hub acknowledges reports to the broker when they are committed, or come after a gap."""
+        if client != "hub" or not packet.topic.endswith("/st") or self.hub.stored.failed:
+            return
+        batch = decode(Channel.STATUS, packet.payload[OVERHEAD:])
+        assert isinstance(batch, StatusBatch)
+        node = packet.topic.split("/")[3]
+        have = self.hub_watch.committed.get((node, "status"), 0)
+        if batch.rows and batch.rows[0].o == have + 1:
+            self.fail("I1", f"the hub acknowledged row {have + 1} of {node} to the broker before it was committed")
 
     def _within_capacity(self, node: NodeMachine) -> None:
         """What executions use and open bids hold is never more than there is."""
@@ -89,6 +118,8 @@ class World:
             self.fail("I8", f"{node.name} promised {used} of {total}")
 
     def _heard(self, client: str, message: Any) -> None:
+        if client == "hub" and message.topic.endswith("/want"):
+            self._whole_set(message)
         self.messages += 1
         self._digest.update(f"{self.loop.now:.9f} {client} {message.topic}".encode())
 
@@ -202,9 +233,13 @@ def simulation(seed: int, nodes: int = 3) -> Generator[World]:
     quiet = logging.getLogger("asyncio")
     level, quiet.disabled = quiet.level, True
     try:
-        with installed(loop, seed):
+        synced = Synced(str(folder))
+        with installed(loop, seed, synced):
             try:
-                yield World(loop, seed, nodes, folder)
+                world = World(loop, seed, nodes, folder)
+                for node in world.nodes:
+                    node.synced = synced
+                yield world
             finally:
                 _bury(loop)
     finally:
