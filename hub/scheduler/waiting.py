@@ -114,7 +114,12 @@ def pause_after_ends(job: JobRecord, mine: Sequence[ExecutionRecord], now: int) 
         return 0.0
     last, policy = ends[-1], job.spec.retry
     bound = min(policy.max_delay, policy.delay * 2 ** min(len(ends) - 1, 30))
-    return last.modified / S + bound * _jitter(last.id) - now / S
+    return _left(last.modified, bound * _jitter(last.id), now)
+
+
+def _left(since: int, seconds: float, now: int) -> float:
+    """Seconds left of a pause. A pause that began in the future is over: the clock was ahead and was set right."""
+    return 0.0 if since > now else since / S + seconds - now / S
 
 
 def _quick_ends(mine: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
@@ -159,7 +164,7 @@ def tender_pause(auctions: Sequence[TenderRecord], free: Sequence[Ranked], now: 
     closed = auctions[-1].closed or auctions[-1].opened
     if any(entry.changed > closed for entry in free):
         return 0.0
-    return closed / S + min(60.0, 2.0 ** min(in_a_row - 1, 6)) - now / S
+    return _left(closed, min(60.0, 2.0 ** min(in_a_row - 1, 6)), now)
 
 
 def _give_up(facts: Facts, auctions: Sequence[TenderRecord]) -> Step | None:

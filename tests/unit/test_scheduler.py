@@ -299,3 +299,11 @@ def test_no_job_is_lost_there_is_always_somebody_who_will_wake_it(known):
 @given(histories())
 def test_planning_is_a_function_of_what_it_is_given(known):
     assert plan(known) == plan(known)
+
+
+def test_a_clock_that_was_set_back_makes_no_pause_longer():
+    later = NOW + 400 * 86_400 * S
+    failed = execution(E.FAILED, reason=Reason("vanished", "it vanished"), modified=later)
+    assert isinstance(plan(facts(job(), executions=[failed]))[0], OpenTender)
+    no_winner = tender(TenderState.FAILED, BidRecord(node_id="n-1", outcome="declined", reasons=[BUSY]), closed=later)
+    assert isinstance(plan(facts(job(), tenders=[no_winner]))[0], OpenTender)
