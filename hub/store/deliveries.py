@@ -16,6 +16,8 @@ MOST_WAITING = 10_000
 """Deliveries of one webhook that wait; what ends beyond is counted as dropped."""
 MOST_RESULTS = 50
 """Results that a body lists; `ResultsURL` has them all."""
+BODY_MOST = 16 * 1024
+"""Bytes of a body; over that `Results` is left out, then `Labels`. Receivers need not expect more than 20 kB."""
 MESSAGE_MOST = 2000
 TRIM_AFTER = 100
 """Deliveries of a webhook come to their end between two looks at how many are kept."""
@@ -166,6 +168,11 @@ def _body(connection: Connection, job: JobRecord) -> bytes:
         "Results": [_result(hub, one) for one in accepted if one.status and one.status.result],
         "ResultsURL": f"{hub}/api/v1/orchestrator/jobs/{job.id}/results",
     }
+    for large in ("Results", "Labels"):
+        body = message(f"job.{job.state}", job.modified, data)
+        if len(body) <= BODY_MOST:
+            return body
+        data.pop(large)
     return message(f"job.{job.state}", job.modified, data)
 
 

@@ -138,7 +138,7 @@ class WebhookCourier:
         async with self._places:
             answer = await self._post(webhook, delivery)
         self._tried(answer.result)
-        await self._db.write(lambda c: self._settle(c, webhook.id, delivery, answer), self._settled)
+        await self._db.write(lambda c: self._settle(c, webhook, delivery, answer), self._settled)
 
     def _settled(self, done: tuple[WebhookRecord, int] | None) -> None:
         """A try is written down; `done` is its webhook, and until when that is left alone."""
@@ -157,20 +157,21 @@ class WebhookCourier:
         return await self.sender.post(webhook.url, signed | HEADERS, delivery.body)
 
     def _settle(
-        self, connection: Connection, webhook_id: str, delivery: DeliveryRecord, answer: Answer
+        self, connection: Connection, tried: WebhookRecord, delivery: DeliveryRecord, answer: Answer
     ) -> tuple[WebhookRecord, int] | None:
         """Write down a try with what it means for the webhook. None when that was removed meanwhile."""
-        known = store.webhook(connection, webhook_id)
+        known = store.webhook(connection, tried.id)
         if known is None:
             return None
         now, policy = self._registry.now(), self._registry.policy
-        after = retrying.webhook_after(known, answer, now, policy)
+        # What another address answered says nothing about the one that the webhook has now.
+        after = retrying.webhook_after(known, answer, now, policy) if known.url == tried.url else known
         if after != known:
             store.save(connection, after)
         jitter = random.random()  # noqa: S311  spreads load, protects nothing
         step = retrying.delivery_after(delivery, answer, after, now, policy, jitter)
         deliveries.settle(connection, delivery.id, step, self._kept)
         if after.state is WebhookState.DISABLED and known.state is not WebhookState.DISABLED:
-            deliveries.give_up(connection, webhook_id, after.message)
+            deliveries.give_up(connection, known.id, after.message)
         wait = retrying.pause(after.failures, answer.retry_after, jitter) if after.failures else 0.0
         return after, now + int(wait * 1e9)

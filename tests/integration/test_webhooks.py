@@ -369,3 +369,37 @@ def listens(port):
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+async def test_a_body_stays_small_and_says_where_the_rest_is(hub, receiver):
+    await hub.add(receiver.port)
+    await hub.bench.node("north")
+    for count, left in ((10, {"Labels", "ResultsURL"}), (60, {"ResultsURL"})):
+        job_id = await hub.job(wasm_job(Labels={f"l{number}": "x" * 1000 for number in range(count)}))
+        body = next(body for _, body in await came(receiver, 1) if job_id.encode() in body)
+        receiver.requests.clear()
+        assert len(body) <= deliveries.BODY_MOST
+        assert left <= set(json.loads(body)["data"]), count
+        assert ("Labels" in json.loads(body)["data"]) == ("Labels" in left)
+
+
+async def test_what_an_old_address_answers_late_does_not_touch_the_new_one(hub, receiver):
+    may = asyncio.Event()
+
+    async def gone(writer):
+        await may.wait()
+        writer.write(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n")
+
+    async with hook_server() as old:
+        old.script = gone
+        webhook_id, _ = await hub.add(old.port)
+        await hub.bench.node("north")
+        await hub.job(wasm_job())
+        await came(old, 1)
+        url = f"http://127.0.0.1:{receiver.port}/new"
+        await hub.bench.call("PUT", f"/api/v1/webhooks/{webhook_id}", json={"URL": url})
+        may.set()
+        await hub.tried(webhook_id, 1)
+        assert (await hub.webhook(webhook_id))["State"] == "active"
+        hub.pass_time(60)
+        await came(receiver, 1)
