@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from agent.config import read
-from tests.support.documents import ROOT, blocks, code, links, named_tests, names_of_tests, section, table, text_of
+from tests.support.documents import ROOT, blocks, code, links, named_tests, names_of_tests, table, text_of
 from tui.lazy import PARTS
 from tui.main import app
 
@@ -19,8 +19,7 @@ PAGES = [
     "agent/README.md",
     "hub/README.md",
     "examples/README.md",
-    "firmware-notes/README.md",
-    *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "firmware-notes" / "boards").glob("*.md"))),
+    *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "firmware-notes").rglob("*.md"))),
 ]
 
 
@@ -144,17 +143,3 @@ def test_every_example_has_its_line():
     }
     there = {path.name for path in (ROOT / "examples").iterdir() if not path.name.startswith(("_", "README"))}
     assert named == there
-
-
-def test_every_board_page_is_listed_and_has_all_headings():
-    notes = text_of("firmware-notes/README.md")
-    listed = {target for row in table(notes, "Firmware notes") for target in links(row["page"])}
-    boards = {
-        str(page.relative_to(ROOT / "firmware-notes")) for page in (ROOT / "firmware-notes" / "boards").glob("*.md")
-    }
-    assert listed == boards
-    (template,) = blocks(notes, "markdown")
-    for board in boards:
-        text = text_of(f"firmware-notes/{board}")
-        for heading in re.findall(r"^## (.*)$", template, re.MULTILINE):
-            assert section(text, heading).strip(), f"{board}: {heading}"
