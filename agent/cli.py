@@ -15,6 +15,7 @@ from agent import app as agent_app
 from agent import install_cli
 from agent.config import AgentConfig, load
 from agent.doctor import examine
+from wire.explaining import explained
 from wire.failures import InvalidRequest, TenderError
 from wire.findings import exit_code, report
 
@@ -87,9 +88,7 @@ def run(
     except TenderError as error:
         _fail(error, 1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        hint = f"can the agent write to {settings.data_dir}? see `tender agent doctor`"
-        _fail(TenderError(f"{where}{error.strerror or error}", hint=hint), 1)
+        _fail(error, 1, f"can the agent write to {settings.data_dir}? see `tender agent doctor`")
 
 
 @app.command()
@@ -133,9 +132,8 @@ def _settings(path: Path | None, options: dict[str, object], token: str) -> Agen
     return msgspec.structs.replace(settings, hub=msgspec.structs.replace(settings.hub, join_token=token))
 
 
-def _fail(error: TenderError, code: int) -> NoReturn:
-    hint = f"\nhint: {error.hint}" if error.hint else ""
-    typer.echo(f"error: {error.message}{hint}", err=True)
+def _fail(error: TenderError | OSError, code: int, hint: str = "") -> NoReturn:
+    typer.echo(explained(error, hint=hint), err=True)
     raise typer.Exit(code)
 
 

@@ -50,7 +50,8 @@ class BidHooks:
         task.add_done_callback(tasks.discard)
 
     def forget(self, auction: Auction) -> None:
-        """The auction is over: what is still being asked helps nobody."""
+        """The auction ends: what is still being asked helps nobody, and is waited for no more."""
+        auction.judging.clear()
         for task in self._asking.pop(auction.record.id, ()):
             task.cancel()
 

@@ -17,6 +17,7 @@ from hub.config import HubConfig
 from hub.keeping import read_keeping
 from hub.policy import Policy
 from hub.policy import load as load_policy
+from wire.explaining import explained
 from wire.failures import Conflict, InvalidRequest, TenderError
 
 app = typer.Typer(
@@ -75,7 +76,7 @@ def serve(
     try:
         kept, rules = read_keeping(keep or []), load_policy(policy) if policy else Policy()
     except TenderError as error:
-        _fail(error.message, error.hint, os.EX_CONFIG)
+        _fail(error, os.EX_CONFIG)
     config = HubConfig(
         data_dir=data_dir.absolute(),
         api_host=api_host,
@@ -102,12 +103,11 @@ def serve(
 
         _run(run(config))
     except InvalidRequest as error:
-        _fail(error.message, error.hint, os.EX_CONFIG)
+        _fail(error, os.EX_CONFIG)
     except TenderError as error:
-        _fail(error.message, error.hint)
+        _fail(error)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        _fail(f"{where}{error.strerror or error}", f"can the hub write to {config.data_dir}?")
+        _fail(error, hint=f"can the hub write to {config.data_dir}?")
 
 
 @app.command("add-user")
@@ -121,9 +121,9 @@ def add_user(
 
         typer.echo(asyncio.run(add_administrator(HubConfig(data_dir=data_dir.absolute()), name)))
     except TenderError as error:
-        _fail(error.message, error.hint)
+        _fail(error)
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror or error}", f"can you write to {data_dir}?")
+        _fail(error, hint=f"can you write to {data_dir}?")
 
 
 def _check(config: HubConfig) -> None:
@@ -158,9 +158,9 @@ def _require_free(host: str, port: int, option: str) -> None:
         ) from None
 
 
-def _fail(message: str, hint: str, code: int = 1) -> NoReturn:
+def _fail(error: TenderError | OSError, code: int = 1, *, hint: str = "") -> NoReturn:
     """EX_CONFIG tells a supervisor that trying again will not help."""
-    typer.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+    typer.echo(explained(error, hint=hint), err=True)
     raise typer.Exit(code)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from wire.explaining import explained
 from wire.failures import TenderError
 from wire.quantities import format_size
 
@@ -21,9 +22,9 @@ def backup(
     try:
         index = back_up(data_dir.absolute(), target.absolute())
     except TenderError as error:
-        _fail(error.message, error.hint)
+        _fail(error)
     except OSError as error:
-        _fail(f"no backup was made: {error}", "is there room, and may you read the hub's folder?")
+        _fail(error, "no backup was made", "is there room, and may you read the hub's folder?")
     typer.echo(f"{target}: {len(index.files)} files, {format_size(index.size)}; keep it safe, it holds private keys")
 
 
@@ -37,15 +38,15 @@ def restore(
     try:
         index, aside = bring_back(source.absolute(), data_dir.absolute())
     except TenderError as error:
-        _fail(error.message, error.hint)
+        _fail(error)
     except OSError as error:
-        _fail(f"nothing was restored: {error}", "is there room, and may you write beside the hub's folder?")
+        _fail(error, "nothing was restored", "is there room, and may you write beside the hub's folder?")
     typer.echo(f"restored {len(index.files)} files into {data_dir}")
     if aside is not None:
         typer.echo(f"what was there lies in {aside}")
     typer.echo("start the hub now; its nodes tell it what they did since the backup. Join tokens have to be made anew")
 
 
-def _fail(message: str, hint: str) -> NoReturn:
-    typer.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+def _fail(error: TenderError | OSError, outcome: str = "", hint: str = "") -> NoReturn:
+    typer.echo(explained(error, hint=hint, outcome=outcome), err=True)
     raise typer.Exit(1)

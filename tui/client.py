@@ -78,7 +78,7 @@ class HubClient:
             timeout=httpx.Timeout(timeout, connect=5),
             trust_env=not local,  # a proxy is never the way to this machine
             follow_redirects=False,
-            verify=_trusting(ca) if ca and url.startswith("https:") else True,
+            verify=trusting(ca) if ca and url.startswith("https:") else True,
         )
 
     def __enter__(self) -> Self:
@@ -128,7 +128,7 @@ class HubClient:
 
         request = self._http.build_request("GET", path, params=_given(params))
         secure = request.url.scheme == "https"
-        context = (_trusting(self._ca) if self._ca else ssl.create_default_context()) if secure else None
+        context = (trusting(self._ca) if self._ca else ssl.create_default_context()) if secure else None
         key = self._http.headers.get("Authorization")
         where = str(request.url.copy_with(scheme="wss" if secure else "ws"))
         headers = {"Authorization": key} if key else {}
@@ -207,7 +207,7 @@ def _why(failed: Exception) -> str:
     return text[:1].lower() + text[1:] if text else "no answer"
 
 
-def _trusting(ca: str) -> ssl.SSLContext:
+def trusting(ca: str) -> ssl.SSLContext:
     """TLS that believes this CA and no other."""
     try:
         return ssl.create_default_context(cafile=ca)

@@ -8,6 +8,8 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
+from wire.explaining import lines
+
 
 @dataclass(frozen=True)
 class Part:
@@ -37,6 +39,7 @@ PARTS = (
     Part("key", "tui.cli.key:app", "tui", "API keys of users: list, add, revoke."),
     Part("audit", "tui.cli.audit:app", "tui", "Who changed what at the hub: list, export, verify."),
     Part("webhook", "tui.cli.webhook:app", "tui", "Tell programs elsewhere when jobs end."),
+    Part("profile", "tui.cli.profile:app", "tui", "Hubs by name: add, use, list, remove."),
     Part("hub", "hub.cli:app", "hub", "Run a hub.", needs=HUB_NEEDS),
     Part("agent", "agent.cli:app", "agent", "Run the agent on this box, check the box.", needs=AGENT_NEEDS),
     Part(
@@ -70,10 +73,8 @@ def load(part: Part) -> typer.Typer:
 
 
 def _missing(part: Part, package: str) -> str:
-    return (
-        f"`tender {part.name}` needs the package {package}, which is not installed here\n"
-        f'hint: pip install "tender[{part.extra}]"'
-    )
+    message = f"`tender {part.name}` needs the package {package}, which is not installed here"
+    return lines(message, f'pip install "tender[{part.extra}]"', "MissingPackage")
 
 
 class LazyGroup(TyperGroup):
@@ -92,7 +93,7 @@ class LazyGroup(TyperGroup):
         except MissingExtra as missing:
             if ctx.resilient_parsing:  # shell completion lists what is there
                 return None
-            typer.echo(f"error: {missing}", err=True)
+            typer.echo(missing, err=True)
             raise typer.Exit(1) from None
         command.name = cmd_name
         return command

@@ -1,4 +1,4 @@
-"""The `tender` command: finds the group that is called, and turns errors into a sentence, a hint and an exit code."""
+"""The `tender` command: finds the group that is called, and turns errors into a sentence, a hint and two codes."""
 
 import os
 import sys
@@ -11,7 +11,9 @@ from typer.main import get_command
 
 from tui.exits import FAILED, INTERRUPTED, TABLE, exit_code
 from tui.lazy import LazyGroup
-from wire.failures import TenderError
+from tui.profiles import alone
+from wire.explaining import explained, lines
+from wire.failures import InvalidRequest, TenderError
 
 TRACE = "TENDER_TRACE"
 LONG_RUNNING = {"hub", "agent", "devstack"}
@@ -46,12 +48,15 @@ def root(
     ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The hub's CA, on the hub at DATA_DIR/pki/ca.pem; or TENDER_CA.")
     ] = None,
+    profile: Annotated[str, typer.Option(metavar="NAME", help="Hub of this profile; or TENDER_PROFILE.")] = "",
     version: Annotated[  # noqa: FBT002
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Runs work on fleets of edge boxes that are offline half of the time."""
     del version
+    if profile:
+        _only(profile, beside=bool(api_host or api_port))
     if api_host or api_port:
         os.environ.pop("TENDER_URL", None)
     if api_host:
@@ -62,11 +67,19 @@ def root(
         os.environ["TENDER_CA"] = str(ca)
 
 
+def _only(profile: str, *, beside: bool) -> None:
+    """Let the profile say alone which hub is asked, whatever else the environment names."""
+    if beside:
+        raise InvalidRequest("--profile and an address are both given", hint="leave one of them out")
+    kept = alone(profile, os.environ)
+    for name in [name for name in os.environ if name not in kept]:
+        del os.environ[name]
+    os.environ["TENDER_PROFILE"] = profile
+
+
 def tell(error: TenderError) -> None:
     """Say what went wrong, and what to type, on stderr."""
-    typer.echo(f"error: {_plain(error.message)}", err=True)
-    for line in filter(None, error.hint.splitlines()):
-        typer.echo(f"hint: {_plain(line)}", err=True)
+    typer.echo(_plain(explained(error)), err=True)
 
 
 def _plain(text: str) -> str:
@@ -80,15 +93,13 @@ def _told(error: Exception) -> int:
         tell(error)
         return exit_code(error)
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename is not None else ""
-        typer.echo(_plain(f"error: {where}{error.strerror or error}"), err=True)
+        typer.echo(_plain(explained(error)), err=True)
         return FAILED
     wrong: Any = error
     if hasattr(error, "format_message"):  # the command line was wrong; the base class has no public name
         return _usage(wrong)
-    kind = type(error).__name__
-    typer.echo(_plain(f"error: a mistake in tender itself: {kind}: {error}"), err=True)
-    typer.echo(f"hint: report it; {TRACE}=1 shows where it happened", err=True)
+    message = f"a mistake in tender itself: {type(error).__name__}: {error}"
+    typer.echo(_plain(lines(message, f"report it; {TRACE}=1 shows where it happened", "InternalError")), err=True)
     return FAILED
 
 
@@ -98,8 +109,8 @@ def _usage(error: Any) -> int:
     if message.startswith("Usage:"):  # without arguments the help is the answer
         typer.echo(message, err=True)
     else:
-        typer.echo(_plain(f"error: {message[:1].lower()}{message[1:].rstrip('.')}"), err=True)
-        typer.echo(f"hint: {context.command_path if context else 'tender'} --help", err=True)
+        hint = f"{context.command_path if context else 'tender'} --help"
+        typer.echo(_plain(lines(f"{message[:1].lower()}{message[1:].rstrip('.')}", hint, "Usage")), err=True)
     return int(error.exit_code)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hub.bid_hooks import BidHooks
+from hub.hook_rules import BidRules
 from hub.policy import read
 from tests.support.hookserver import dripping, hook_server, plain, raw
 from tests.support.hub_bench import HubBench, hub_bench, until
@@ -302,6 +304,17 @@ async def test_a_job_that_is_stopped_while_a_hook_thinks_leaves_no_program_behin
         await bench.finished(job_id)
         await until(lambda: not os.path.exists(f"/proc/{int(pid.read_text())}"))  # noqa: PTH110
         assert node.orders == []
+
+
+async def test_an_auction_that_could_not_be_ended_does_not_wait_for_what_it_no_longer_asks(tmp_path, script):
+    async with hub_bench(tmp_path / "hub", policy=hooked(script("sleep 60", timeout="9s"))) as bench:
+        await bench.node("north")
+        await bench.submit(patient())
+        auction = await until(lambda: next(iter(bench.hub.board.auctions.values()), None))
+        await until(lambda: auction.judging)
+        BidHooks(BidRules()).forget(auction)
+        auction.over = True
+        assert auction.ripe()
 
 
 async def test_without_hooks_nothing_is_asked_and_an_auction_ends_with_its_last_answer(tmp_path):

@@ -54,7 +54,7 @@ def test_each_kind_of_refusal_has_its_exit_code_message_and_hint(hub_stub, tende
     hub_stub.refuse("GET", f"{JOBS}/x", status, "this is wrong", Hint="type that")
     ran = tender("job", "describe", "x")
     assert ran.code == code
-    assert ran.err == "error: this is wrong\nhint: type that\n"
+    assert ran.err == "error: this is wrong\nhint: type that\ncode: X\n"
     assert ran.out == ""
 
 
@@ -71,6 +71,23 @@ def test_something_that_is_no_hub_is_said_to_be_none(hub_stub, tender):
     ran = tender("job", "list")
     assert ran.code == 1
     assert "does not answer in JSON" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("group", "command"),
+    [
+        ("job", "list"),
+        ("job", "executions"),
+        ("job", "history"),
+        ("job", "versions"),
+        ("node", "list"),
+        ("user", "list"),
+        ("key", "list"),
+        ("audit", "list"),
+    ],
+)
+def test_every_list_of_a_hub_can_be_watched(tender, group, command):
+    assert "--watch " in tender(group, command, "--help").out
 
 
 def test_control_characters_of_an_error_do_not_reach_the_terminal(hub_stub, tender):

@@ -60,7 +60,7 @@ def test_run_of_a_failed_job_ends_with_1_and_its_reason(hub_stub, tender, job_fi
     )
     ran = tender("job", "run", job_file)
     assert ran.code == 1
-    assert ran.err == "error: job failed: exit code 3\nhint: see stderr\n"
+    assert ran.err == "error: job failed: exit code 3\nhint: see stderr\ncode: JobFailed\n"
 
 
 def test_run_gives_up_waiting_with_5_and_the_job_goes_on(hub_stub, tender, job_file):
@@ -184,10 +184,10 @@ def test_many_files_are_submitted_in_one_request_and_each_is_told(hub_stub, tend
     files = [tmp_path / f"{name}.json" for name in ("good", "bad")]
     for file in files:
         file.write_text(json.dumps({"Type": "batch", "Tasks": [{"Engine": {"Type": "wasm"}}]}))
-    outcome = [{"JobID": JOB_ID}, {"Error": {"Message": "no such engine", "Hint": "use wasm"}}]
+    outcome = [{"JobID": JOB_ID}, {"Error": {"Message": "no such engine", "Hint": "use wasm", "Code": "BadRequest"}}]
     reply = {"Items": outcome, "Accepted": 1, "Refused": 1}
     hub_stub.answer("PUT", "/api/v1/orchestrator/submissions", reply)
     ran = tender("job", "bulk", *map(str, files))
     assert (ran.code, ran.out) == (1, f"{files[0]}: {JOB_ID}\n")
-    assert ran.err == f"{files[1]}: error: no such engine\n{files[1]}: hint: use wasm\n"
+    assert ran.err == f"{files[1]}: error: no such engine\n{files[1]}: hint: use wasm\n{files[1]}: code: BadRequest\n"
     assert [item["Job"]["Type"] for item in hub_stub.last("PUT").body["Jobs"]] == ["batch", "batch"]

@@ -1,4 +1,4 @@
-"""Wrong use gives one line on what is wrong, one on what to type, and exit code 2; never a traceback."""
+"""Wrong use gives one line on what is wrong, one on what to type, a code, and exit code 2; never a traceback."""
 
 import os
 import signal
@@ -33,14 +33,15 @@ ROOT = Path(__file__).parents[2]
         (["devstack", "--nodes", "many"], "invalid value for '--nodes'", "tender devstack --help"),
     ],
 )
-def test_wrong_use_is_two_lines_and_code_2(tender, words, error, hint):
+def test_wrong_use_is_three_lines_and_exit_code_2(tender, words, error, hint):
     ran = tender(*words)
     assert ran.code == 2
     assert ran.out == ""
-    first, second = ran.err.splitlines()
+    first, second, third = ran.err.splitlines()
     assert first.startswith("error: ")
     assert error in first
     assert second == f"hint: {hint}"
+    assert third in {"code: Usage", "code: BadRequest"}
 
 
 @pytest.mark.parametrize("group", ["job", "node", "wasm", "podman", "hub", "agent"])

@@ -10,6 +10,7 @@ import typer
 from tui import audit, screen
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, Shown
+from tui.cli.watch import Watch
 from tui.screen import Output
 from wire.failures import Conflict
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 def list_entries(
     hub: Hub,
     shown: Shown,
+    watch: Watch,
     user: Annotated[str, typer.Option(help="Changes of this user.")] = "",
     action: Annotated[str, typer.Option(help="A part of the action, like DELETE or /users.")] = "",
     target: Annotated[str, typer.Option("--object", help="A part of what was changed, like a job's id.")] = "",
@@ -32,6 +34,10 @@ def list_entries(
     """Changes, the newest first."""
     when = audit.moment_of(since) if since else ""
     filters = {"user": user, "action": action, "object": target, "since": when}
+    watch.show(lambda: _list(hub, shown, filters, limit))
+
+
+def _list(hub: Hub, shown: Shown, filters: dict[str, str], limit: int) -> None:
     with hub.client() as client:
         found = audit.wanted(client, filters, limit)
     entries = [audit.shown(line) for line in found]

@@ -39,3 +39,4 @@ def _tell(file: Path, item: dict[str, Any]) -> None:
     screen.note(f"{file}: error: {error.get('Message', '')}")
     if error.get("Hint"):
         screen.note(f"{file}: hint: {error['Hint']}")
+    screen.note(f"{file}: code: {error.get('Code', '')}")

@@ -6,6 +6,7 @@ import typer
 
 from tui import screen, views
 from tui.cli.options import Hub, JobName, Run, Shown, Space
+from tui.cli.watch import Watch
 from tui.client import JOBS
 from tui.screen import Output
 from tui.submit import stay_with
@@ -32,8 +33,12 @@ def rerun(
         )
 
 
-def versions(job: JobName, hub: Hub, shown: Shown, space: Space) -> None:
+def versions(job: JobName, hub: Hub, shown: Shown, space: Space, watch: Watch) -> None:
     """Every version of a job, and how services and daemons took over."""
+    watch.show(lambda: _versions(job, hub, shown, space))
+
+
+def _versions(job: str, hub: Hub, shown: Shown, space: Space) -> None:
     with hub.client() as client:
         items = client.get(f"{JOBS}/{job}/versions", {"namespace": space.namespace})
         if shown.output is not Output.TABLE:

@@ -8,6 +8,7 @@ from tui import screen
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, Shown
 from tui.cli.user import May, Spaces
+from tui.cli.watch import Watch
 from tui.screen import Output
 from wire.quantities import parse_duration
 
@@ -19,8 +20,12 @@ KEYS = "/api/v1/keys"
 
 @app.command("list")
 @grouped
-def list_keys(hub: Hub, shown: Shown) -> None:
+def list_keys(hub: Hub, shown: Shown, watch: Watch) -> None:
     """All keys, without their secrets."""
+    watch.show(lambda: _list(hub, shown))
+
+
+def _list(hub: Hub, shown: Shown) -> None:
     with hub.client() as client:
         reply = client.get(KEYS)
     if shown.output is not Output.TABLE:

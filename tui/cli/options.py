@@ -7,17 +7,23 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from tui.client import HubClient, hub_url
+from tui.client import HubClient
+from tui.hub_choice import choose
+from tui.profiles import Profiles, config_folder
 from tui.screen import Output
 from tui.template_values import template_values
+from wire.failures import TenderError
 
 JobName = Annotated[str, Argument(metavar="JOB", help="Id, unique beginning of an id, or name.")]
 NodeName = Annotated[str, Argument(metavar="NODE", help="Id, unique beginning of an id, or name.")]
 
 
-def _environment(name: str) -> str:
-    """A setting of ours, or else of Bacalhau's clients."""
-    return os.environ.get(f"TENDER_API_{name}") or os.environ.get(f"BACALHAU_API_{name}") or ""
+def profile_names() -> list[str]:
+    """Names for the shell's completion; none when they cannot be read."""
+    try:
+        return sorted(Profiles(config_folder()).known().profiles)
+    except (TenderError, OSError):
+        return []
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,24 @@ class Hub:
     api_host: Annotated[str, Option(metavar="HOST", help="Host or URL of the hub.", show_default=False)] = ""
     api_port: Annotated[int, Option(metavar="PORT", help="Port of the hub.", min=0, max=65535, show_default=False)] = 0
     ca: Annotated[Path | None, Option(metavar="FILE", help="The hub's CA; or TENDER_CA.", show_default=False)] = None
+    profile: Annotated[
+        str,
+        Option(metavar="NAME", help="Hub of this profile.", show_default=False, autocompletion=profile_names),
+    ] = ""
 
     def client(self, timeout: float = 30) -> HubClient:
-        """A client with the key or the user that the environment names, if there is one."""
-        key, name = _environment("KEY"), _environment("USERNAME")
-        user = (name, _environment("PASSWORD")) if name else None
-        ca = str(self.ca or os.environ.get("TENDER_CA") or "")
-        return HubClient(hub_url(self.api_host, self.api_port), key=key, user=user, ca=ca, timeout=timeout)
+        """A client of the hub that options, environment or profile name, with the key or user that goes with it."""
+        chosen = choose(
+            os.environ,
+            Profiles(config_folder()),
+            host=self.api_host,
+            port=self.api_port,
+            ca=str(self.ca or ""),
+            profile=self.profile,
+        )
+        given = chosen.credential
+        user = (given.username, given.password) if given.username else None
+        return HubClient(chosen.url, key=given.key, user=user, ca=chosen.ca, timeout=timeout)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import typer
 from tui import screen
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, Shown
+from tui.cli.watch import Watch
 from tui.screen import Output
 
 app = typer.Typer(
@@ -26,8 +27,12 @@ Spaces = Annotated[
 
 @app.command("list")
 @grouped
-def list_users(hub: Hub, shown: Shown) -> None:
+def list_users(hub: Hub, shown: Shown, watch: Watch) -> None:
     """All users."""
+    watch.show(lambda: _list(hub, shown))
+
+
+def _list(hub: Hub, shown: Shown) -> None:
     with hub.client() as client:
         reply = client.get(USERS)
     if shown.output is not Output.TABLE:
