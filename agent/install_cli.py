@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wire.explaining import explained
 from wire.failures import InvalidRequest, TenderError
 from wire.quantities import parse_duration
 
@@ -108,13 +109,12 @@ def _say(line: str) -> None:
 
 @contextlib.contextmanager
 def _told() -> Generator[None]:
-    """Turns errors into a sentence, a hint and exit code 1."""
+    """Turns errors into a sentence, a hint, a code and exit code 1."""
     try:
         yield
     except TenderError as error:
-        typer.echo(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), err=True)
+        typer.echo(explained(error), err=True)
         raise typer.Exit(1) from None
     except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        typer.echo(f"error: {where}{error.strerror or error}\nhint: are you root?", err=True)
+        typer.echo(explained(error, hint="are you root?"), err=True)
         raise typer.Exit(1) from None

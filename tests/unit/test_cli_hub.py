@@ -84,6 +84,7 @@ def test_something_that_is_no_hub_is_said_to_be_none(hub_stub, tender):
         ("user", "list"),
         ("key", "list"),
         ("audit", "list"),
+        ("webhook", "list"),
     ],
 )
 def test_every_list_of_a_hub_can_be_watched(tender, group, command):

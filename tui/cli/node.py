@@ -13,6 +13,7 @@ from tui.cli.watch import Watch
 from tui.client import NODES
 from tui.flags import label_filters
 from tui.screen import Output
+from wire.explaining import lines
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,7 +99,7 @@ def _decide(hub: Hub, node: str, action: str, message: str) -> None:
     with hub.client() as client:
         reply: dict[str, Any] = client.put(f"{NODES}/{node}", {"Action": action, "Message": message})
     if reply.get("Error"):
-        screen.note(f"error: {reply['Error']}")
+        screen.note(lines(str(reply["Error"]), f"tender node describe {node}", "Conflict"))
         raise typer.Exit(1)
     screen.say(f"{node} is {DONE[action]}")
 

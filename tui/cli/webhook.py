@@ -7,6 +7,7 @@ import typer
 from tui import screen
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, Shown
+from tui.cli.watch import Watch
 from tui.flags import pairs
 from tui.screen import Output
 from wire.failures import TenderError
@@ -48,9 +49,13 @@ def add(
 @app.command("list")
 @grouped
 def list_webhooks(
-    hub: Hub, shown: Shown, namespace: Annotated[str, typer.Option(help="Of one namespace only.")] = ""
+    hub: Hub, shown: Shown, watch: Watch, namespace: Annotated[str, typer.Option(help="Of one namespace only.")] = ""
 ) -> None:
     """All webhooks, and how they do."""
+    watch.show(lambda: _list(hub, shown, namespace))
+
+
+def _list(hub: Hub, shown: Shown, namespace: str) -> None:
     with hub.client() as client:
         reply = client.get(WEBHOOKS, {"namespace": namespace})
     if shown.output is not Output.TABLE:
