@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from wire import clock
-from wire.failures import InvalidRequest, Unauthorized
+from wire.failures import InvalidRequest, Unauthorized, at
 from wire.jointoken import SECRET_BYTES, JoinToken, parse, render
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class TokenDesk:
             raise InvalidRequest(
                 f"a join token lives between 1 s and {LONGEST_LIFE // 3600} h, not {life:g} s",
                 hint="make tokens when they are needed; several may be open at once",
+                details=at("Life", f"{life:g}"),
             )
         secret = secrets.token_urlsafe(SECRET_BYTES)
         fingerprint = hashlib.sha256(self._ca).hexdigest()

@@ -22,7 +22,7 @@ from hub.store.records import EventRecord, ExecutionRecord
 from hub.store.upkeep import UpkeepRecord
 from wire import clock
 from wire.database import Connection, Database
-from wire.failures import Conflict, InvalidRequest
+from wire.failures import Conflict, InvalidRequest, at
 from wire.labels import label_fault
 from wire.messages import Command
 from wire.states import Desired, JobType, NodeState
@@ -84,7 +84,9 @@ class Upkeep:
 
     async def _enter(self, node: Node, mode: NodeState, seconds: float | None, why: str) -> None:
         if seconds is not None and not 0 <= seconds <= LONGEST:
-            raise InvalidRequest(f"{seconds:g} s is no time for this", hint="write 30m, 2h or 1d")
+            raise InvalidRequest(
+                f"{seconds:g} s is no time for this", hint="write 30m, 2h or 1d", details=at("Duration", f"{seconds:g}")
+            )
         until = 0 if seconds is None else clock.unix_ns() + int(seconds * 1e9)
         async with self._turn:
             await self._keep(node, msgspec.structs.replace(node.upkeep, mode=mode, until=until, why=why[:WHY_MOST]))
@@ -171,7 +173,7 @@ def _labelled(node: Node, changes: Mapping[str, str | None]) -> dict[str, str]:
     for key, value in changes.items():
         fault = label_fault(key, value or "")
         if fault is not None:
-            raise InvalidRequest(fault[0], hint=fault[1], details={"Field": f"Labels.{key[:64]}"})
+            raise InvalidRequest(fault[0], hint=fault[1], details=at(f"Labels.{key[:64]}", value))
         if value is None:
             labels.pop(key, None)
         elif key in owners:
@@ -181,5 +183,6 @@ def _labelled(node: Node, changes: Mapping[str, str | None]) -> dict[str, str]:
             labels[key] = value
     if len(labels) > MOST_LABELS or len(msgspec.json.encode(labels)) > LABEL_BYTES:
         text = f"a node takes {MOST_LABELS} labels of {LABEL_BYTES} bytes together from operators"
-        raise InvalidRequest(text, hint="remove some, or let the owner set them", details={"Field": "Labels"})
+        hint = "remove some, or let the owner set them"
+        raise InvalidRequest(text, hint=hint, details=at("Labels", len(labels)))
     return labels

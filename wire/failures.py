@@ -34,6 +34,11 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     retryable: bool = True
 
 
+def at(field: str, value: object) -> dict[str, str]:
+    """Details of an error: which field of a request is wrong, and what stood there, cut short."""
+    return {"Field": field, "Value": str(value)[:80]}
+
+
 class TenderError(Exception):
     """Base of all errors that this project raises on purpose."""
 

@@ -55,6 +55,8 @@ def validate(job: Job) -> list[Problem]:
 def _check_head(job: Job, problems: Problems) -> None:
     check_name("Name", job.name, "job name", problems, empty=True)
     check_name("Namespace", job.namespace, "job namespace", problems)
+    if job.namespace == "*":
+        problems.add("Namespace", "*", "job namespace cannot be *", "* means all namespaces; name one")
     if job.type not in JOB_TYPES:
         like = nearest(job.type, list(JOB_TYPES))
         problems.add(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from wire.failures import Forbidden, InvalidRequest
+from wire.failures import Forbidden, InvalidRequest, at
 from wire.strict_read import nearest
 
 EVERYTHING = "*"
@@ -91,7 +91,7 @@ def check_capabilities(given: list[str], what: str = "Capabilities") -> frozense
     """Capabilities as somebody wrote them. Raises InvalidRequest."""
     if not given or len(given) > len(CAPABILITIES):
         raise InvalidRequest(
-            f"{what} has {len(given)} entries", hint=f"some of: {', '.join(CAPABILITIES)}", details={"Field": what}
+            f"{what} has {len(given)} entries", hint=f"some of: {', '.join(CAPABILITIES)}", details=at(what, len(given))
         )
     for one in given:
         if one not in CAPABILITIES:
@@ -108,9 +108,12 @@ def check_namespaces(given: list[str], what: str = "Namespaces") -> frozenset[st
     """Namespaces as somebody wrote them; `*` is every one. Raises InvalidRequest."""
     if not given or len(given) > MOST_NAMESPACES:
         raise InvalidRequest(
-            f"{what} has {len(given)} entries, not 1 to {MOST_NAMESPACES}", details={"Field": what}, hint="`*` is all"
+            f"{what} has {len(given)} entries, not 1 to {MOST_NAMESPACES}",
+            details=at(what, len(given)),
+            hint="`*` is all",
         )
     for one in given:
         if not one.strip() or len(one) > MOST_CHARACTERS or not one.isprintable():
-            raise InvalidRequest(f"not a namespace: {one[:80]!r}", details={"Field": what, "Value": one[:80]})
+            hint = f"printable, not blank, at most {MOST_CHARACTERS} characters"
+            raise InvalidRequest(f"not a namespace: {one[:80]!r}", hint=hint, details=at(what, one))
     return frozenset(given)

@@ -8,7 +8,7 @@ import secrets
 import nacl.exceptions
 from nacl.pwhash import argon2id
 
-from wire.failures import InvalidRequest
+from wire.failures import InvalidRequest, at
 
 PREFIX = "tk"
 PASSWORD_LEAST, PASSWORD_MOST = 10, 255
@@ -43,7 +43,7 @@ def check_password_rules(password: str) -> None:
         raise InvalidRequest(
             f"a password has {PASSWORD_LEAST} to {PASSWORD_MOST} characters",
             hint="for programs make a key: `tender key add`",
-            details={"Field": "Password"},
+            details=at("Password", "(not shown)"),
         )
 
 

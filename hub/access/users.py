@@ -17,7 +17,7 @@ from hub.store import users as store
 from hub.store.users import KeyRecord, UserRecord
 from wire import clock
 from wire.database import Connection, Database
-from wire.failures import Conflict, InvalidRequest, NotFound, Unauthorized
+from wire.failures import Conflict, InvalidRequest, NotFound, Unauthorized, at
 
 log = logging.getLogger(__name__)
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -277,14 +277,16 @@ def _check(record: UserRecord) -> None:
     check_capabilities(record.capabilities)
     check_namespaces(record.namespaces)
     if not 0 <= record.rate <= 1_000_000 or not 0 <= record.body_most <= 1 << 40:
-        raise InvalidRequest("a limit is out of range", hint="0 for that of the hub", details={"Field": "Rate"})
+        details = at("Rate, BodyBytes", f"{record.rate:g}, {record.body_most}")
+        raise InvalidRequest("a limit is out of range", hint="0 for that of the hub", details=details)
 
 
 def _check_key(wish: KeyRecord, life: float) -> None:
     if len(wish.label) > LABEL_MOST or not wish.label.isprintable():
-        raise InvalidRequest(f"a label has at most {LABEL_MOST} printable characters", details={"Field": "Label"})
+        details = at("Label", wish.label)
+        raise InvalidRequest(f"a label has at most {LABEL_MOST} printable characters", hint="cut it", details=details)
     if not 0 <= life <= LONGEST_LIFE:
-        raise InvalidRequest(f"a key cannot live for {life:g} s", hint="0 for no end", details={"Field": "Life"})
+        raise InvalidRequest(f"a key cannot live for {life:g} s", hint="0 for no end", details=at("Life", f"{life:g}"))
     if wish.capabilities is not None:
         check_capabilities(wish.capabilities)
     if wish.namespaces is not None:

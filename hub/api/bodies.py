@@ -1,9 +1,11 @@
 """Bodies from outside: who may send one, in which form, how large, and how long it may take."""
 
 import asyncio
-from typing import Any, cast
+import re
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
@@ -11,7 +13,7 @@ from litestar.exceptions import HTTPException
 
 from hub.api.gate import caller_of
 from hub.config import HubConfig
-from wire.failures import Forbidden, InvalidRequest, TooLarge
+from wire.failures import Forbidden, InvalidRequest, TooLarge, at
 from wire.strict_json import read_json
 
 BODY_MOST = 10 * 1024 * 1024
@@ -20,6 +22,9 @@ WITHIN = 20.0
 _READS = {"GET", "HEAD", "OPTIONS"}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 Req = Request[Any, Any, State]
+T = TypeVar("T")
+_PLACE = re.compile(r"at `\$\.?(.+)`|field `([^`]+)`")
+"""Where msgspec says that something is wrong."""
 
 
 async def check_sender(request: Req) -> None:
@@ -60,7 +65,7 @@ async def read_body(request: Req, most: int = BODY_MOST) -> bytes:
     most = min(most, caller_of(request).body_most or most)
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > most:
-        raise TooLarge(f"the body of {declared[:20]} bytes is over the cap of {most}")
+        raise _too_large(declared[:20], most)
     parts = bytearray()
     patience: float = request.app.state.patience
     try:
@@ -68,10 +73,15 @@ async def read_body(request: Req, most: int = BODY_MOST) -> bytes:
             async for chunk in request.stream():
                 parts += chunk
                 if len(parts) > most:
-                    raise TooLarge(f"the body is over the cap of {most} bytes")
+                    raise _too_large(f"over {most}", most)
     except TimeoutError:
         raise HTTPException(status_code=408, detail=f"the body did not come within {patience:g} s") from None
     return bytes(parts)
+
+
+def _too_large(size: str, most: int) -> TooLarge:
+    details = at("body", size)
+    return TooLarge(f"the body has {size} bytes, the cap is {most}", hint="send less at once", details=details)
 
 
 async def stop_reason(request: Req) -> str:
@@ -84,3 +94,17 @@ async def stop_reason(request: Req) -> str:
         raise InvalidRequest("the body must be an object", hint='send {"reason": "…"}, or nothing')
     found = [value for key, value in cast(dict[str, object], fields).items() if key.lower() == "reason"]
     return found[0] if found and isinstance(found[0], str) else ""
+
+
+def decoded(body: bytes, kind: type[T], hint: str) -> T:
+    """A small body as a struct; an empty one has all defaults. Raises InvalidRequest that names the field.
+
+    The text of the error names fields and types, never a value: a password must not come back in it.
+    """
+    try:
+        return msgspec.json.decode(body.strip() or b"{}", type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        said = str(error)
+        place = _PLACE.search(said)
+        details = {"Field": place[1] or place[2] if place else "(all)", "Value": "(not shown)"}
+        raise InvalidRequest(f"the body cannot be used: {said}", hint=hint, details=details) from None

@@ -8,10 +8,10 @@ from litestar import put
 
 from hub import audit
 from hub.api import errors
-from hub.api.bodies import Req, read_body
+from hub.api.bodies import Req, decoded, read_body
 from hub.api.gate import caller_of
 from hub.api.jobs import hub_of
-from wire.failures import InvalidRequest, TenderError, TooLarge
+from wire.failures import TenderError, TooLarge
 from wire.job_parse import parse_submission
 
 MOST = 1000
@@ -29,13 +29,11 @@ class Many(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
 @put("/api/v1/orchestrator/submissions", status_code=200, tags=["jobs"])
 async def submit_many(request: Req) -> dict[str, Any]:
     """Submit up to 1000 jobs. What is accepted is stored when this answers, whatever became of the others."""
-    body = await read_body(request)
-    try:
-        jobs = msgspec.json.decode(body, type=Many).jobs
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(f"not understood: {error}", hint='send {"Jobs": [{"Job": …}, …]}') from None
+    jobs = decoded(await read_body(request), Many, 'send {"Jobs": [{"Job": …}, …]}').jobs
     if len(jobs) > MOST:
-        raise TooLarge(f"{len(jobs)} jobs are over the cap of {MOST}", hint="send them in several requests")
+        details = {"Field": "Jobs", "Value": str(len(jobs))}
+        hint = "send them in several requests"
+        raise TooLarge(f"{len(jobs)} jobs are over the cap of {MOST}", hint=hint, details=details)
     items: list[dict[str, Any]] = []
     for first in range(0, len(jobs), AT_ONCE):
         items += await asyncio.gather(*(_one(request, bytes(job)) for job in jobs[first : first + AT_ONCE]))

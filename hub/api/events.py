@@ -20,11 +20,11 @@ from hub.api.bodies import Req, check_page
 from hub.api.connections import client_of
 from hub.api.gate import caller_of
 from hub.api.jobs import find_job
+from hub.api.paging import seconds_of
 from hub.parts import Hub
 from hub.store import search
 from hub.store.search import Told
-from wire.failures import InvalidRequest
-from wire.quantities import parse_duration
+from wire.failures import InvalidRequest, at
 
 BEAT = 15.0
 """Seconds without an event after which a comment shows that the connection lives."""
@@ -147,7 +147,7 @@ async def events(
     hub: Hub = request.app.state.hub
     if event_type.lower() not in TYPES:
         raise InvalidRequest(
-            f"no events of type {event_type[:50]!r}", hint="one of: all, job, execution", details={"Field": "type"}
+            f"no events of type {event_type[:50]!r}", hint="one of: all, job, execution", details=at("type", event_type)
         )
     space, caller = "" if namespace in ANY_NAMESPACE else namespace, caller_of(request)
     if space:
@@ -158,7 +158,7 @@ async def events(
     topics = frozenset(word.strip().lower() for word in topic[:1000].split(",") if word.strip())
     chosen = Filter(job_id, TYPES[event_type.lower()], topics, "" if job else space, caller)
     number = _number(last_event_id or after)
-    return EventStream(hub, client_of(request), chosen, number, parse_duration(duration) if duration else None)
+    return EventStream(hub, client_of(request), chosen, number, seconds_of("duration", duration) if duration else None)
 
 
 def _number(text: str) -> int | None:

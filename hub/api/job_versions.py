@@ -8,7 +8,7 @@ from litestar import Router, get, put
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from hub.api import shapes
-from hub.api.bodies import Req, read_body
+from hub.api.bodies import Req, decoded, read_body
 from hub.api.gate import caller_of
 from hub.api.jobs import find_job, hub_of
 from hub.store import jobs as jobs_store
@@ -16,7 +16,6 @@ from hub.store import rollouts, search
 from hub.store.records import JobRecord, RolloutRecord
 from wire import clock
 from wire.database import Connection
-from wire.failures import InvalidRequest
 from wire.job_parse import parse_submission
 
 SMALL = 64 * 1024
@@ -52,11 +51,7 @@ async def rerun(
 ) -> dict[str, Any]:
     """Run a job once more, as a new version that is like the newest or any other."""
     hub = hub_of(request)
-    body = await read_body(request, SMALL)
-    try:
-        wish = msgspec.json.decode(body, type=RerunWish) if body.strip() else RerunWish()
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"not a rerun: {error}", hint='send {"JobVersion": 2}, or nothing') from None
+    wish = decoded(await read_body(request, SMALL), RerunWish, 'send {"JobVersion": 2}, or nothing')
     job = await find_job(request, name, namespace)
     made = await hub.submissions.rerun(job.id, wish.job_version or job_version, wish.reason or reason)
     return {

@@ -12,18 +12,17 @@ from hub import audit
 from hub.api import selectors, shapes
 from hub.api.bodies import Req, read_body, stop_reason
 from hub.api.gate import caller_of
-from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token
+from hub.api.paging import LIMIT_MOST, is_true, page_of, page_token, seconds_of
 from hub.parts import Hub
 from hub.store import jobs as jobs_store
 from hub.store import search
 from hub.store.records import ExecutionRecord, JobRecord
 from hub.store.search import Page
 from wire.database import Connection
-from wire.failures import InvalidRequest, NotFound
+from wire.failures import InvalidRequest, at
 from wire.job import Constraint
 from wire.job_parse import parse_job, parse_submission
 from wire.job_wire import to_wire
-from wire.quantities import parse_duration
 from wire.states import TERMINAL_JOBS, JobState
 
 WAIT_MOST = 60.0
@@ -83,7 +82,7 @@ async def list_jobs(
     state = job_state.lower()
     if state and state not in set(JobState):
         hint = f"one of: {', '.join(JobState)}"
-        raise InvalidRequest(f"no job is ever {state[:50]!r}", hint=hint, details={"Field": "state"})
+        raise InvalidRequest(f"no job is ever {state[:50]!r}", hint=hint, details=at("state", state))
     labels = selectors.parse(request.query_params.getall("labels", []))
     caller = caller_of(request)
     if namespace not in {"", "*"}:
@@ -127,7 +126,7 @@ async def get_job(
 ) -> dict[str, Any]:
     """One job by id, unique prefix or name. `wait=30s` answers when it is terminal, or then."""
     hub = hub_of(request)
-    patience = min(WAIT_MOST, parse_duration(wait)) if wait else 0.0
+    patience = min(WAIT_MOST, seconds_of("wait", wait)) if wait else 0.0
     job = await find_job(request, name, namespace)
     if wait:
         job = await _until_done(hub, job, patience)
@@ -196,7 +195,7 @@ async def history(
     kind = event_type.lower() or "all"
     if kind not in KINDS:
         hint = f"one of: {', '.join(KINDS)}"
-        raise InvalidRequest(f"no events of type {event_type[:50]!r}", hint=hint, details={"Field": "event_type"})
+        raise InvalidRequest(f"no events of type {event_type[:50]!r}", hint=hint, details=at("event_type", event_type))
     job = await find_job(request, name, namespace)
     version = None if is_true(all_job_versions) else job_version or job.version
     return await _history(hub_of(request), job, page, kind, execution_id, start, version)
@@ -254,16 +253,13 @@ async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page)
 
 
 async def find_job(request: Req, name: str, namespace: str) -> JobRecord:
-    """A job by id, unique prefix or name."""
-    hub = hub_of(request)
+    """A job by id, unique prefix or name; those of other namespaces than the caller's are not there."""
+    hub, only = hub_of(request), caller_of(request).only
 
     def read(connection: Connection) -> JobRecord:
-        return jobs_store.job_by_id(connection, search.find_job(connection, name, namespace or "default"))
+        return jobs_store.job_by_id(connection, search.find_job(connection, name, namespace or "default", only))
 
-    found = await hub.database.read(read)
-    if not caller_of(request).sees(found.namespace):
-        raise NotFound(f"job not found: {name}")
-    return found
+    return await hub.database.read(read)
 
 
 def nanoseconds(text: str) -> int:
@@ -274,8 +270,8 @@ def nanoseconds(text: str) -> int:
         time = datetime.fromisoformat(text)
         return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()) * 10**9
     except (ValueError, OverflowError):
-        details = {"Field": "since", "Value": text[:50]}
-        raise InvalidRequest(f"not a time: {text[:50]!r}", hint="unix seconds or RFC 3339", details=details) from None
+        hint = "unix seconds or RFC 3339"
+        raise InvalidRequest(f"not a time: {text[:50]!r}", hint=hint, details=at("since", text)) from None
 
 
 router = Router(

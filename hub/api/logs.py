@@ -24,7 +24,7 @@ from hub.store import jobs as jobs_store
 from hub.store import search
 from hub.store.records import JobRecord
 from wire.database import Connection
-from wire.failures import InvalidRequest, NotFound, TenderError, Unauthorized
+from wire.failures import InvalidRequest, TenderError, Unauthorized
 from wire.loglines import TAIL_DEFAULT, TAIL_LINES
 
 LINE = 4096
@@ -97,12 +97,10 @@ async def _send(socket: Socket, hub: Hub, frame: dict[str, Any]) -> None:
 
 async def _job(socket: Socket, hub: Hub, name: str, namespace: str) -> JobRecord:
     def read(connection: Connection) -> JobRecord:
-        return jobs_store.job_by_id(connection, search.find_job(connection, name, namespace))
+        return jobs_store.job_by_id(connection, search.find_job(connection, name, namespace, only))
 
-    found = await hub.database.read(read)
-    if not caller_of(socket).sees(found.namespace):
-        raise NotFound(f"job not found: {name}")
-    return found
+    only = caller_of(socket).only
+    return await hub.database.read(read)
 
 
 def _tail(text: str) -> int:

@@ -8,13 +8,13 @@ from litestar import Response, Router, get, post, put
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from hub.api import selectors, shapes
-from hub.api.bodies import Req, read_body
+from hub.api.bodies import Req, decoded, read_body
 from hub.api.jobs import hub_of
 from hub.api.paging import is_true
 from hub.registry import Node
 from wire import clock
 from wire.enrolment import REQUEST_CAP
-from wire.failures import InvalidRequest
+from wire.failures import InvalidRequest, at
 from wire.states import Membership
 
 ORDERS: dict[str, Callable[[Node], Any]] = {
@@ -61,8 +61,8 @@ async def list_nodes(
     labels = selectors.parse(request.query_params.getall("labels", []))
     if order_by not in ORDERS:
         known = ", ".join(name for name in ORDERS if name)
-        details = {"Field": "order_by"}
-        raise InvalidRequest(f"cannot order by {order_by[:50]!r}", hint=f"one of: {known}", details=details)
+        hint = f"one of: {known}"
+        raise InvalidRequest(f"cannot order by {order_by[:50]!r}", hint=hint, details=at("order_by", order_by))
     nodes = [
         node
         for node in hub_of(request).registry.nodes.values()
@@ -92,13 +92,11 @@ async def get_node(request: Req, name: FromPath[str]) -> dict[str, Any]:
 @put("/{name:str}", status_code=200)
 async def decide(request: Req, name: FromPath[str]) -> dict[str, Any]:
     """Approve, reject or delete a node."""
-    body = await read_body(request, SMALL)
-    try:
-        decision = msgspec.json.decode(body, type=Decision)
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"not a decision: {error}", hint='send {"Action": "approve"}') from None
+    decision = decoded(await read_body(request, SMALL), Decision, 'send {"Action": "approve"}')
     if decision.action not in {"approve", "reject", "delete"}:
-        raise InvalidRequest(f"unknown action {decision.action!r}", hint="approve, reject or delete")
+        told = decision.action[:50]
+        details = {"Field": "Action", "Value": told}
+        raise InvalidRequest(f"unknown action {told!r}", hint="approve, reject or delete", details=details)
     await hub_of(request).members.decide(name, decision.action, decision.message)
     return {"Success": True, "Error": ""}
 
@@ -107,11 +105,7 @@ async def decide(request: Req, name: FromPath[str]) -> dict[str, Any]:
 async def token(request: Req) -> dict[str, Any]:
     """A one-use join token."""
     hub = hub_of(request)
-    body = await read_body(request, SMALL)
-    try:
-        wish = msgspec.json.decode(body, type=TokenWish) if body.strip() else TokenWish()
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"not a token request: {error}") from None
+    wish = decoded(await read_body(request, SMALL), TokenWish, 'send {"Life": 3600}, or nothing')
     approve = hub.config.auto_approve if wish.approve is None else wish.approve
     return {"Token": await hub.tokens.issue(life=wish.life, approve=approve)}
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 
 from hub.store.search import Page
-from wire.failures import InvalidRequest
+from wire.failures import InvalidRequest, at
+from wire.quantities import parse_duration
 
 LIMIT_MOST = 1000
 DEFAULT_LIMIT = 10
@@ -20,7 +21,7 @@ def page_of(limit: int, token: str, order_by: str, reverse: str, columns: Mappin
     if order_by not in columns:
         known = ", ".join(name for name in columns if name)
         raise InvalidRequest(
-            f"cannot order by {order_by[:50]!r}", hint=f"one of: {known}", details={"Field": "order_by"}
+            f"cannot order by {order_by[:50]!r}", hint=f"one of: {known}", details=at("order_by", order_by)
         )
     return Page(min(limit or DEFAULT_LIMIT, LIMIT_MOST), offset, columns[order_by], backwards)
 
@@ -44,6 +45,14 @@ def _read(token: str) -> tuple[str, bool, int, int]:
         details = {"Field": "next_token", "Value": token[:100]}
         raise InvalidRequest("invalid next_token", hint="leave it out to begin at the start", details=details)
     return match["order"], match["reverse"] == "Y", int(match["limit"]), int(match["offset"])
+
+
+def seconds_of(field: str, given: str | float) -> float:
+    """Seconds of a duration as people write it. Raises InvalidRequest with the field."""
+    try:
+        return parse_duration(given)
+    except InvalidRequest as bad:
+        raise InvalidRequest(f"{field}: {bad.message}", hint=bad.hint, details=at(field, given)) from None
 
 
 def is_true(text: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from wire.constraints import NUMERIC, OPERATORS, matches, number
-from wire.failures import InvalidRequest
+from wire.failures import InvalidRequest, at
 from wire.job import Constraint
 
 MOST = 64
@@ -21,7 +21,8 @@ def parse(texts: Sequence[str]) -> list[Constraint]:
     parts = [part.strip() for text in texts for part in re.split(r",(?![^()]*\))", text)]
     wanted = [part for part in parts if part]
     if len(wanted) > MOST:
-        raise InvalidRequest(f"more than {MOST} label selectors", details={"Field": "labels"})
+        hint = "ask with fewer, and look at the rest yourself"
+        raise InvalidRequest(f"more than {MOST} label selectors", hint=hint, details=at("labels", len(wanted)))
     return [_one(part) for part in wanted]
 
 

@@ -7,12 +7,11 @@ from litestar import Router, put
 from litestar.params import FromPath
 
 from hub.api import shapes
-from hub.api.bodies import Req, read_body
+from hub.api.bodies import Req, decoded, read_body
 from hub.api.jobs import hub_of
+from hub.api.paging import seconds_of
 from hub.registry import Node
 from wire import clock
-from wire.failures import InvalidRequest
-from wire.quantities import parse_duration
 
 SMALL = 16 * 1024
 T = TypeVar("T")
@@ -52,7 +51,7 @@ async def drain(request: Req, name: FromPath[str]) -> dict[str, Any]:
     """Give a node no more work; at the deadline its batch and service work goes to other nodes."""
     hub, wish = hub_of(request), await _read(request, Drain, '{"Deadline": "1h"}')
     node = hub.members.find(name)
-    await hub.upkeep.drain(node, _seconds(wish.deadline), wish.message)
+    await hub.upkeep.drain(node, _seconds("Deadline", wish.deadline), wish.message)
     return _shown(node)
 
 
@@ -61,7 +60,7 @@ async def maintenance(request: Req, name: FromPath[str]) -> dict[str, Any]:
     """Give a node no more work and take its absence for no fault."""
     hub, wish = hub_of(request), await _read(request, Maintenance, '{"Duration": "2h"}')
     node = hub.members.find(name)
-    await hub.upkeep.maintain(node, _seconds(wish.duration), wish.message)
+    await hub.upkeep.maintain(node, _seconds("Duration", wish.duration), wish.message)
     return _shown(node)
 
 
@@ -75,15 +74,11 @@ async def undrain(request: Req, name: FromPath[str]) -> dict[str, Any]:
 
 
 async def _read(request: Req, kind: type[T], example: str) -> T:
-    body = await read_body(request, SMALL)
-    try:
-        return msgspec.json.decode(body.strip() or b"{}", type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(f"not understood: {error}", hint=f"send {example}") from None
+    return decoded(await read_body(request, SMALL), kind, f"send {example}")
 
 
-def _seconds(text: str | float) -> float | None:
-    return None if text == "" else parse_duration(text)
+def _seconds(field: str, text: str | float) -> float | None:
+    return None if text == "" else seconds_of(field, text)
 
 
 def _shown(node: Node) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import msgspec
 from litestar import Router, delete, get, post, put
 from litestar.params import FromPath
 
-from hub.api.bodies import Req, read_body
+from hub.api.bodies import Req, decoded, read_body
 from hub.api.gate import caller_of
 from hub.api.jobs import hub_of
 from hub.store.users import KeyRecord, UserRecord
 from wire import clock
-from wire.failures import InvalidRequest
 
 SMALL = 64 * 1024
+HINT = "see /schema for what is taken"
 
 
 class UserWish(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
@@ -74,14 +74,6 @@ def shape_key(record: KeyRecord) -> dict[str, Any]:
     }
 
 
-def _decoded(body: bytes, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        # The text of the error names fields and types, never a value: a password must not come back in it.
-        raise InvalidRequest(f"the body cannot be used: {error}", hint="see /schema for what is taken") from None
-
-
 @get("/")
 async def list_users(request: Req) -> dict[str, Any]:
     """All users."""
@@ -92,7 +84,7 @@ async def list_users(request: Req) -> dict[str, Any]:
 @post("/", status_code=200)
 async def add_user(request: Req) -> dict[str, Any]:
     """Add a user. With `Key` true the answer holds an API key, which is told this once."""
-    wish: UserWish = _decoded(await read_body(request, SMALL), UserWish)
+    wish = decoded(await read_body(request, SMALL), UserWish, HINT)
     users = hub_of(request).users
     record = wish.over(UserRecord(name=wish.name, capabilities=[], namespaces=["default"]))
     key = await users.add(record, wish.password or "", with_key=wish.key)
@@ -109,7 +101,7 @@ async def get_user(request: Req, name: FromPath[str]) -> dict[str, Any]:
 @put("/{name:str}", status_code=200)
 async def change_user(request: Req, name: FromPath[str]) -> dict[str, Any]:
     """Give a user other capabilities, namespaces or limits; a password only when one is sent."""
-    wish: UserWish = _decoded(await read_body(request, SMALL), UserWish)
+    wish = decoded(await read_body(request, SMALL), UserWish, HINT)
     users = hub_of(request).users
     await users.change(wish.over(users.find(name)), wish.password)
     return {"User": shape_user(users.find(name))}
@@ -131,7 +123,7 @@ async def list_keys(request: Req) -> dict[str, Any]:
 @post("/api/v1/keys", status_code=200, tags=["users"])
 async def add_key(request: Req) -> dict[str, Any]:
     """Make a key for a user. It is told this once."""
-    wish: KeyWish = _decoded(await read_body(request, SMALL), KeyWish)
+    wish = decoded(await read_body(request, SMALL), KeyWish, HINT)
     asked = KeyRecord(
         id="", hash="", user=wish.user, label=wish.label, capabilities=wish.capabilities, namespaces=wish.namespaces
     )

@@ -33,8 +33,8 @@ async def why(
 ) -> dict[str, Any]:
     """Auctions of a job: who was invited, who bid what, who declined and why. `next_token` leads to older ones."""
     hub = hub_of(request)
-    job = await find_job(request, name, namespace)
     page = page_of(limit or SHOWN, next_token, "", "", {"": "opened"})
+    job = await find_job(request, name, namespace)
 
     def read(connection: Connection) -> tuple[list[TenderRecord], int]:
         found = tenders_store.page_of(connection, job.id, slot=slot, most=page.limit, offset=page.offset)

@@ -27,17 +27,27 @@ def by_name(connection: Connection, namespace: str, name: str) -> JobRecord | No
     return None if row is None else rows.job(row)
 
 
-def find_job(connection: Connection, name: str, namespace: str = "default") -> str:
-    """The id of a job by id, name, or unique id prefix. Raises NotFound; Conflict when several fit."""
-    row = connection.execute("SELECT id FROM jobs WHERE id = ?", (name,)).fetchone()
-    if row is not None:
-        return row["id"]
-    row = connection.execute("SELECT id FROM jobs WHERE namespace = ? AND name = ?", (namespace, name)).fetchone()
-    if row is not None:
-        return row["id"]
+PREFIXED = 1000
+"""Jobs of a beginning of an id that are looked at for one that the caller may see."""
+
+
+def find_job(connection: Connection, name: str, namespace: str = "default", only: tuple[str, ...] | None = None) -> str:
+    """The id of a job by id, name, or unique id prefix, in the namespaces `only` if given.
+
+    Raises NotFound; Conflict when several fit. What lies in other namespaces does not count in any way.
+    """
+    within = "" if only is None else f" AND +namespace IN ({', '.join('?' * len(only))})"
+    mine = only or ()
+    for where, values in (("id = ?", (name,)), ("namespace = ? AND name = ?", (namespace, name))):
+        row = connection.execute(f"SELECT id FROM jobs WHERE {where}{within}", (*values, *mine)).fetchone()  # noqa: S608
+        if row is not None:
+            return row["id"]
     if name.startswith("j-"):
+        # A short beginning fits very many: only the first of them are looked at.
         found = connection.execute(
-            "SELECT id FROM jobs WHERE id >= ? AND id < ? LIMIT 2", (name, name + "\U0010ffff")
+            "SELECT id FROM (SELECT id, namespace FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT ?)"  # noqa: S608
+            f" WHERE 1 = 1{within} LIMIT 2",
+            (name, name + "\U0010ffff", PREFIXED, *mine),
         ).fetchall()
         if len(found) > 1:
             raise Conflict(

@@ -98,14 +98,14 @@ async def test_each_route_lets_in_who_has_its_capability_and_nobody_else(people,
             assert answer.json()["Hint"], said
 
 
-async def opened(people, role, path):
+async def opened(people, role, path, query="namespace=theirs"):
     """The types of what the application says to somebody who opens a WebSocket, and the text of the first frame."""
     said = []
     came = [{"type": "websocket.connect"}]
     key = people.keys.get(role, role)
     scope = {
         "type": "websocket", "path": path, "raw_path": path.encode(), "root_path": "",
-        "query_string": b"namespace=theirs",
+        "query_string": query.encode(),
         "headers": [(b"authorization", f"Bearer {key}".encode())] if role else [], "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 1234), "scheme": "ws", "subprotocols": [], "http_version": "1.1",
         "extensions": {},
@@ -188,3 +188,85 @@ async def test_a_member_works_in_its_own_namespace(people):
     assert sorted(job["Name"] for job in listed) == ["owner", "writer"]
     assert (await people.ask("writer", "GET", "jobs")).status_code == 403
     assert json.loads((await people.ask("looker", "GET", "jobs")).text)["Items"]
+
+
+async def test_what_lies_in_other_namespaces_is_not_reached_through_what_is_ones_own(people):
+    node = await people.bench.node("north")
+    theirs, mine = wasm_job() | {"Namespace": "theirs"}, wasm_job() | {"Namespace": "mine"}
+    ids = {}
+    for role, job in (("admin", theirs), ("owner", mine)):
+        node.keeps({"stdout": role.encode()})
+        ids[role] = (await people.ask(role, "PUT", "jobs", json={"Job": job})).json()["JobID"]
+        await people.ask(role, "GET", f"jobs/{ids[role]}?wait=30s")
+    (foreign,) = (await people.ask("admin", "GET", f"jobs/{ids['admin']}/executions")).json()["Items"]
+    (own,) = (await people.ask("owner", "GET", f"jobs/{ids['owner']}/executions")).json()["Items"]
+
+    async def status(role, execution):
+        path = f"/api/v1/orchestrator/results/{execution['ID']}.tar.gz"
+        return (await people.ask(role, "GET", path)).status_code
+
+    assert [await status("owner", one) for one in (own, foreign)] == [200, 404]
+    assert await status("admin", foreign) == 200
+    history = await people.ask("owner", "GET", f"jobs/{ids['owner']}/history?execution_id={foreign['ID']}")
+    assert history.json()["Items"] == []
+    path = f"/api/v1/orchestrator/jobs/{ids['owner']}/logs"
+    _, text = await opened(people, "owner", path, f"execution_id={foreign['ID']}")
+    _, missing = await opened(people, "owner", path, "execution_id=e-none")
+    assert "error" in text
+    assert text.replace(foreign["ID"], "e-none") == missing
+
+
+async def test_a_beginning_of_an_id_is_unique_among_what_the_caller_sees(people):
+    for number in range(3):
+        theirs = wasm_job() | {"Name": f"t{number}", "Namespace": "theirs"}
+        await people.ask("admin", "PUT", "jobs", json={"Job": theirs})
+    assert (await people.ask("admin", "GET", "jobs/j-")).status_code == 409
+    assert (await people.ask("owner", "GET", "jobs/j-")).status_code == 404
+    mine = (await people.ask("owner", "PUT", "jobs", json={"Job": MINE})).json()["JobID"]
+    assert (await people.ask("owner", "GET", "jobs/j-")).json()["Job"]["ID"] == mine
+
+
+async def test_an_idempotency_token_of_another_namespace_tells_nothing(people):
+    theirs = wasm_job() | {"Namespace": "theirs"}
+    body = {"Job": theirs, "IdempotencyToken": "t"}
+    first = (await people.ask("admin", "PUT", "jobs", json=body)).json()["JobID"]
+    mine = await people.ask("owner", "PUT", "jobs", json={"Job": MINE, "IdempotencyToken": "t"})
+    assert mine.status_code == 200, mine.text
+    assert mine.json()["JobID"] != first
+    assert (await people.ask("admin", "PUT", "jobs", json=body)).json()["JobID"] == first
+
+
+@pytest.mark.parametrize("role", ["reader", "watcher", "operator", "looker"])
+async def test_who_may_not_write_jobs_submits_none_in_any_way(people, role):
+    for method, path, body in (
+        ("PUT", "jobs", {"Job": MINE}), ("POST", "jobs", {"Job": MINE}),
+        ("PUT", "submissions", {"Jobs": [{"Job": MINE}]}), ("PUT", "jobs/validate", {"Job": MINE}),
+        ("PUT", "jobs/diff", {"Job": MINE}),
+    ):  # fmt: skip
+        assert (await people.ask(role, method, path, json=body)).status_code == 403, path
+    assert (await people.ask("admin", "GET", "jobs", params={"namespace": "*"})).json()["Items"] == []
+
+
+async def test_purge_rerun_and_stop_are_for_who_may_write_in_the_jobs_namespace(people):
+    await people.bench.node("north")
+    job_id = (await people.ask("owner", "PUT", "jobs", json={"Job": MINE})).json()["JobID"]
+    await people.ask("owner", "GET", f"jobs/{job_id}?wait=30s")
+    requests = (("PUT", f"jobs/{job_id}/rerun"), ("DELETE", f"jobs/{job_id}"), ("DELETE", f"jobs/{job_id}?purge=true"))
+    for method, path in requests:
+        for role, code in (("reader", 403), ("looker", 403), ("operator", 403), ("watcher", 403), ("", 401)):
+            assert (await people.ask(role, method, path, json={})).status_code == code, f"{role} {path}"
+    assert (await people.ask("writer", "PUT", f"jobs/{job_id}/rerun", json={})).status_code == 200
+    await people.ask("owner", "GET", f"jobs/{job_id}?wait=30s")
+    assert (await people.ask("writer", "DELETE", f"jobs/{job_id}?purge=true")).status_code == 200
+    assert (await people.ask("owner", "GET", f"jobs/{job_id}")).status_code == 404
+
+
+@pytest.mark.parametrize("what", ["labels", "drain", "maintenance", "undrain"])
+async def test_nodes_are_kept_by_who_may_write_them_and_by_nobody_else(people, what):
+    await people.bench.node("north")
+    if what == "undrain":
+        await people.ask("admin", "PUT", "nodes/north/drain", json={})
+    body = {"Labels": {"hall": "a"}} if what == "labels" else {}
+    for role, code in (("owner", 403), ("looker", 403), ("watcher", 403), ("writer", 403), ("operator", 200)):
+        assert (await people.ask(role, "PUT", f"nodes/north/{what}", json=body)).status_code == code, role
+    assert (await people.ask("operator", "PUT", f"nodes/south/{what}", json=body)).status_code == 404

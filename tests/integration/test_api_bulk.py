@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from hub.policy import read
 from tests.support.hub_bench import hub_bench
 from tests.support.hub_process import wasm_job
+from wire.states import ExecutionState as E
 
 
 @pytest.fixture
@@ -84,3 +86,17 @@ async def test_why_comes_in_pages_with_the_reasons_counted(bench):
     only = await bench.get(f"jobs/{job_id}/why", slot=0)
     assert {tender["Slot"] for tender in only["Tenders"]} == {0}
     assert (await bench.call("GET", f"jobs/{job_id}/why?limit=2000")).status_code == 400
+
+
+async def test_quotas_and_job_defaults_hold_for_each_job_of_many(tmp_path):
+    policy = read({"namespaces": {"lab": {"jobs": 2}}, "job_defaults": {"batch": {"priority": 7}}})
+    async with hub_bench(tmp_path / "limited", policy=policy) as bench:
+        (await bench.node("north")).script = (E.ACCEPTED, E.RUNNING)
+        jobs = [{"Job": wasm_job(Name=f"j{number}", Namespace="lab")} for number in range(5)]
+        told = await many(bench, [*jobs, {"Job": wasm_job(Name="elsewhere")}])
+        assert (told["Accepted"], told["Refused"]) == (3, 3)
+        codes = [item["Error"]["Code"] for item in told["Items"] if "Error" in item]
+        assert codes == ["QuotaExceeded"] * 3
+        listed = (await bench.get("jobs", namespace="*", limit=10))["Items"]
+        assert {job["Priority"] for job in listed} == {7}
+        assert len(listed) == 3

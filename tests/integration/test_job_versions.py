@@ -223,8 +223,8 @@ async def test_a_job_may_run_again_in_any_of_its_versions(bench):
     [
         ("no-such-job", {}, 404, "job not found: no-such-job"),
         ("web", {"JobVersion": 7}, 404, "has no version 7"),
-        ("web", {"JobVersion": -1}, 400, "not a rerun"),
-        ("web", {"JobVersion": "two"}, 400, "not a rerun"),
+        ("web", {"JobVersion": -1}, 400, "$.JobVersion"),
+        ("web", {"JobVersion": "two"}, 400, "$.JobVersion"),
         ("waits", {}, 409, "cannot rerun job in state Pending"),
     ],
 )
