@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from hub.auctioneer import Auctioneer
+from hub.bid_hooks import BidHooks
 from hub.blobs import Blobs
 from hub.board import Board
 from hub.courier import Courier
@@ -66,7 +67,8 @@ class EnrolmentBench:
         parts: dict[str, Any] = {"database": self.database, "board": board, "courier": courier}
         blobs = Blobs(self.folder / "blobs")
         orders = Orders(**parts, blobs=blobs)
-        auctioneer = Auctioneer(**parts, registry=registry, blobs=blobs, orders=orders)
+        hooks = BidHooks(Policy().bidding)
+        auctioneer = Auctioneer(**parts, registry=registry, blobs=blobs, orders=orders, hooks=hooks)
         quotas = Quotas(Policy(), board)
         dispatcher = Dispatcher(**parts, registry=registry, auctioneer=auctioneer, orders=orders, quotas=quotas)
         self.members = Members(self.database, registry, dispatcher, courier)
