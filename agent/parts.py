@@ -268,4 +268,8 @@ class Parts:
             await self.sync.facts_changed()
 
     def _engine_checks(self) -> Sequence[Check]:
-        return [Check(f"engine-{name}", "warn", why[:120]) for name, why in self.capabilities.unavailable.items()][:6]
+        found = [Check(f"engine-{name}", "warn", why[:120]) for name, why in self.capabilities.unavailable.items()][:6]
+        if not self.renewal.clock_is_right:
+            said = "the clock is before the node's own certificate: dates of certificates are not checked"
+            found.append(Check("clock", "warn", said, "let the box reach a time server"))
+        return found

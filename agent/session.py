@@ -7,12 +7,16 @@ from pathlib import Path
 
 from agent import enrol
 from agent.identity import Identity, Joined
+from wire import clock
 from wire.failures import InvalidRequest, TenderError
 from wire.link import Options, mutual_tls
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)
 LOOK_EACH = 60.0
+NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python does not name."""
+SKEW = 86_400.0
 TOKEN_CAP = 64 * 1024
 
 
@@ -21,14 +25,33 @@ def options(identity: Identity, joined: Joined, topics: Topics, *, keep_alive: i
     return Options(
         hosts=[_host_port(broker) for broker in joined.reply.brokers],
         client_id=identity.node_id,
-        tls=tls(identity),
+        tls=tls(identity, joined),
         filters=topics.node_filters(identity.node_id),
         keepalive=keep_alive,
     )
 
 
-def tls(identity: Identity) -> ssl.SSLContext:
-    return mutual_tls(str(identity.ca), str(identity.certificate), str(identity.tls_key))
+def tls(identity: Identity, joined: Joined) -> ssl.SSLContext:
+    context = mutual_tls(str(identity.ca), str(identity.certificate), str(identity.tls_key))
+    heed_dates(context, issued(joined), clock.unix())
+    return context
+
+
+def issued(joined: Joined) -> float:
+    """About when the node's certificate was made, in unix seconds: it is renewed at two thirds of its life."""
+    return joined.reply.not_after - 3.0 * (joined.reply.not_after - joined.reply.renew_at)
+
+
+def heed_dates(context: ssl.SSLContext, floor: float, now: float) -> bool:
+    """Check the dates of certificates, unless the clock is surely wrong. False when it is.
+
+    A box without a clock of its own starts in 1970 and may reach its time server only later. A clock that is before
+    the moment at which our own certificate was made cannot judge others; the fleet's CA and the name still have to fit.
+    """
+    right = now >= floor - SKEW
+    flags = int(context.verify_flags) & ~NO_CHECK_TIME
+    context.verify_flags = ssl.VerifyFlags(flags if right else flags | NO_CHECK_TIME)
+    return right
 
 
 def _host_port(broker: str) -> tuple[str, int]:
@@ -44,6 +67,7 @@ class Renewal:
 
     def __init__(self, identity: Identity, context: ssl.SSLContext) -> None:
         self._identity, self._context = identity, context
+        self.clock_is_right = True
 
     async def run(self) -> None:
         """Look for ever; returns only by cancellation."""
@@ -58,7 +82,13 @@ class Renewal:
 
     async def _look(self) -> None:
         joined = self._identity.enrolment()
-        if joined is None or not enrol.renewal_is_due(joined):
+        if joined is None:
+            return
+        right = heed_dates(self._context, issued(joined), clock.unix())
+        if right is not self.clock_is_right:
+            log.warning("the clock of this box is %s", "right now" if right else "before its own certificate was made")
+        self.clock_is_right = right
+        if not enrol.renewal_is_due(joined):
             return
         await enrol.renew(self._identity)
         self._context.load_cert_chain(self._identity.certificate, self._identity.tls_key)

@@ -23,6 +23,7 @@ from hub.parts import Hub
 from hub.pki import Pki
 from hub.server import ApiServer
 from hub.store import users as users_store
+from wire import clock
 from wire.database import Database
 from wire.failures import InvalidRequest
 from wire.link import Link, Options, mutual_tls
@@ -38,6 +39,7 @@ TICK = 5.0
 
 async def serve(config: HubConfig) -> None:
     """Run the hub until SIGINT or SIGTERM. Raises TenderError for settings that cannot work."""
+    clock.ignore_jumps()
     supervisor = Supervisor.from_environment(os.environ)
     if not (config.data_dir / FILE).exists():
         _check_listening(config, [])

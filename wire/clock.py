@@ -1,12 +1,26 @@
 """The only place that reads the wall clock. Timestamps are for people; they never decide an order."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+from wire.even_time import EvenTime
+
+_reader: Callable[[], int] = time.time_ns
 
 
 def unix_ns() -> int:
     """Wall clock in nanoseconds since 1970, UTC. For display and coarse deadlines only."""
-    return time.time_ns()
+    return _reader()
+
+
+def ignore_jumps() -> None:
+    """From here on `unix_ns` does not follow jumps: for a program whose stored deadlines must not all be over at once.
+
+    Certificates and tokens go by `unix`, which follows the clock.
+    """
+    global _reader  # noqa: PLW0603  one clock for the process, as its name says
+    _reader = EvenTime(time.time_ns, time.monotonic)
 
 
 def unix() -> float:

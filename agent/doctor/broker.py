@@ -12,20 +12,24 @@ from wire.findings import Finding
 
 PATIENCE = 5.0
 
+NOT_JOINED = "its address is not known before this node has joined"
+
 
 async def check(config: AgentConfig) -> Finding:
     if not (Path(config.data_dir) / "identity" / "enrolment.json").exists():
-        return Finding("broker", "warn", "its address is not known before this node has joined", "join first")
+        return Finding("broker", "warn", NOT_JOINED, "join first")
     try:
         identity = load_or_make(Path(config.data_dir))
         joined = identity.enrolment()
-        context = session.tls(identity)
+        if joined is None:
+            return Finding("broker", "warn", NOT_JOINED, "join first")
+        context = session.tls(identity, joined)
     except (TenderError, OSError, ssl.SSLError) as error:
         return Finding(
             "broker", "fail", f"keys and certificates cannot be read: {error}", "restore the identity folder"
         )
     failures: list[str] = []
-    for broker in joined.reply.brokers if joined else []:
+    for broker in joined.reply.brokers:
         host, _, port = broker.rpartition(":")
         try:
             async with asyncio.timeout(PATIENCE):
