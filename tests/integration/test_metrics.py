@@ -5,6 +5,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.documents import code, table, text_of
 from tests.support.hub_bench import hub_bench, until
 from tests.support.hub_process import wasm_job
 from tests.support.people import People
@@ -76,6 +77,19 @@ async def test_names_units_and_types_follow_the_convention(bench):
             assert name.endswith("_seconds"), name
     for name in ("process_cpu_seconds", "process_open_fds", "process_start_time_seconds"):
         assert name in found
+
+
+async def test_the_page_names_every_metric_with_its_type(bench):
+    told = {
+        name: kinds[-1] if len(kinds) == 1 else kinds[place]
+        for row in table(text_of("hub/README.md"), "Metrics")
+        for kinds in [[kind.strip() for kind in row["type"].split(",")]]
+        for place, name in enumerate(code(row["name"]))
+    }
+    lines = [line.split() for line in (await bench.call("GET", "/metrics")).text.splitlines()]
+    there = {words[2]: words[3] for words in lines if words[:2] == ["#", "TYPE"] and words[2].startswith("tender_")}
+    there["tender_build"] = "info" if there.pop("tender_build_info") == "gauge" else ""
+    assert told == {name.removesuffix("_total"): kind for name, kind in there.items()}
 
 
 async def test_every_sample_has_a_line_of_help_and_of_type_once(bench):
