@@ -19,6 +19,8 @@ MOST_RESULTS = 50
 BODY_MOST = 16 * 1024
 """Bytes of a body; over that `Results` is left out, then `Labels`. Receivers need not expect more than 20 kB."""
 MESSAGE_MOST = 2000
+FAR = 25 * 3600 * 10**9
+"""Nanoseconds, more than any pause is long."""
 TRIM_AFTER = 100
 """Deliveries of a webhook come to their end between two looks at how many are kept."""
 HUB_URL = "url"
@@ -61,9 +63,14 @@ def due(connection: Connection, webhook_id: str, now: int, most: int) -> tuple[l
         f"SELECT * FROM webhook_deliveries WHERE webhook_id = ? AND {_WAITING} ORDER BY due LIMIT ?",  # noqa: S608
         (webhook_id, most + 1),
     ).fetchall()
-    ready = [_delivery(row) for row in found if row["due"] <= now][:most]
-    later = [row["due"] for row in found if row["due"] > now]
+    ready = [_delivery(row) for row in found if not is_later(row["due"], now)][:most]
+    later = [row["due"] for row in found if is_later(row["due"], now)]
     return ready, min(later, default=None)
+
+
+def is_later(moment: int, now: int) -> bool:
+    """Whether a time has not come. One beyond every pause was set by a clock that was ahead."""
+    return now < moment <= now + FAR
 
 
 def settle(connection: Connection, delivery_id: str, step: Settled, kept: int) -> bool:

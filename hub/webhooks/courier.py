@@ -104,8 +104,8 @@ class WebhookCourier:
         """Try what is due; the seconds after which there may be something to do without news."""
         while (webhook := self._registry.all.get(webhook_id)) and webhook.state is WebhookState.ACTIVE:
             now, most = self._registry.now(), 1 if webhook.failures else EACH
-            if (held := self._holds.get(webhook_id, 0) - now) > 0:
-                return min(LOOK_AGAIN, held / 1e9)
+            if deliveries.is_later(until := self._holds.get(webhook_id, 0), now):
+                return min(LOOK_AGAIN, (until - now) / 1e9)
             ready, later = await self._db.read(lambda c, now=now, most=most: deliveries.due(c, webhook_id, now, most))
             if not ready:
                 return min(LOOK_AGAIN, (later - now) / 1e9) if later is not None else LOOK_AGAIN

@@ -135,6 +135,18 @@ async def test_a_receiver_that_is_away_is_tried_again_later_with_the_same_id_and
     assert secret
 
 
+async def test_a_clock_that_was_ahead_and_is_set_right_holds_nothing_back(hub, receiver):
+    receiver.script = BROKEN
+    webhook_id, _ = await hub.add(receiver.port)
+    await hub.bench.node("north")
+    hub.pass_time(2 * DAY)
+    await hub.job(wasm_job())
+    await hub.tried(webhook_id, 1)
+    receiver.script = OK
+    hub.pass_time(-2 * DAY)
+    assert [one["State"] for one in await hub.ends(webhook_id)] == ["delivered"]
+
+
 async def test_what_ended_before_the_hub_died_is_told_by_the_next_one(tmp_path, receiver):
     async with teller(tmp_path / "hub", running=False) as hub:
         webhook_id, secret = await hub.add(receiver.port)
