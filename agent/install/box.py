@@ -1,5 +1,6 @@
 """What systemd needs to know of the agent: unit, user and folders, put in place and taken away."""
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,6 +60,10 @@ def remove(layout: Layout, *, purge: bool) -> None:
     for target in (layout.trial, *layout.files().values(), layout.journal, layout.link):
         target.unlink(missing_ok=True)
     shutil.rmtree(layout.home / "slots", ignore_errors=True)
+    for left in (*layout.home.glob(".current.*"), layout.home / "lock"):
+        left.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a prefix that holds other things stays
+        layout.home.rmdir()
     if purge:
         shutil.rmtree(layout.data, ignore_errors=True)
         shutil.rmtree(layout.settings.parent, ignore_errors=True)

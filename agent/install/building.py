@@ -20,7 +20,8 @@ LONGEST = 1800.0
 def build(layout: Layout, name: str, source: Source) -> str:
     """Fill the slot `name`; its version. Killed at any line it leaves a slot that is not whole, and the other one."""
     folder = slots.clear(layout, name)
-    layout.home.mkdir(parents=True, exist_ok=True, mode=0o755)
+    for left in layout.home.glob(".wheels-*"):  # of a build that a power cut ended
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=layout.home, prefix=".wheels-") as place:
         staged = stage(source, Path(place) / "staged")
         _run([sys.executable, "-m", "venv", str(folder)], "a virtual environment cannot be made")

@@ -148,9 +148,10 @@ def uninstall(layout: Layout, systemctl: Systemctl, *, purge: bool) -> None:
     """Stop the agent and take it away; settings, identity and results stay unless `purge`."""
     if not layout.unit.exists() and slots.current(layout) is None:
         raise Conflict("the agent is not installed here")
-    if systemctl.runs and layout.unit.exists():
-        systemctl.call("disable", UNIT)
-        systemctl.call("stop", UNIT)
-    box.remove(layout, purge=purge)
+    with only_one(layout.home / "lock", "installation", "wait until it is done"):
+        if systemctl.runs and layout.unit.exists():
+            systemctl.call("disable", UNIT)
+            systemctl.call("stop", UNIT)
+        box.remove(layout, purge=purge)
     if systemctl.runs:
         systemctl.call("daemon-reload")

@@ -168,7 +168,7 @@ def test_uninstalling_leaves_settings_and_data_unless_all_is_to_go(box):
     (layout.data / "agent.db").write_text("rows")
     uninstall(layout, box.systemctl, purge=False)
     assert box.systemctl.show(UNIT)["ActiveState"] == "inactive"
-    assert not any(path.exists() for path in (layout.unit, layout.link, layout.slot("a"), layout.journal))
+    assert not any(path.exists() for path in (layout.unit, layout.link, layout.slot("a"), layout.journal, layout.home))
     assert layout.settings.exists()
     assert (layout.data / "agent.db").exists()
     installed(box)
