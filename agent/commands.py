@@ -22,6 +22,8 @@ from wire.messages import Command, Response
 log = logging.getLogger(__name__)
 CHUNK = 64 * 1024
 AT_ONCE = 16
+PURGE = "purge"
+PURGED_AT_ONCE = 1000
 OPEN_FILES = 64
 """Paths of results that were looked up lately."""
 _LEVEL = re.compile(r"[a-z0-9_-]{1,64}")
@@ -39,7 +41,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Commands:
-    """Carries out commands whose signature was checked. `drained` and `resync` are set by the composition root."""
+    """Carries out commands whose signature was checked. The composition root sets `drained`, `resync` and `purge`."""
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Commands:
         self._tasks: set[asyncio.Task[None]] = set()
         self._paths: OrderedDict[tuple[str, str], Path] = OrderedDict()
         self.drained: Callable[[], Awaitable[None]] | None = None
+        self.purge: Callable[[list[str]], Awaitable[None]] = _nothing
         self.resync: Callable[[], Awaitable[None]] | None = None
 
     async def take(self, verb: str, command: Command) -> None:
@@ -73,12 +76,18 @@ class Commands:
         if verb == logs.VERB:
             self._streams.take(command)
             return
+        if verb == PURGE:
+            self._beside(self.purge(command.args.get("execution_ids", "").split(",")[:PURGED_AT_ONCE]))
+            return
         if verb in REPLAYED:
             self._beside(self._replay.answer(verb, command))
             return
-        if verb not in SEQUENCES:
+        if verb in SEQUENCES:
+            await self._take_in_turn(verb, command)
+        else:
             self._counters["unknown-verb"] += 1
-            return
+
+    async def _take_in_turn(self, verb: str, command: Command) -> None:
         # `seq` rises for ever: a repeat, however late, changes nothing.
         if not await self._numbers.raise_to(SEQUENCES[verb], command.seq):
             self._counters["replay"] += 1
@@ -157,6 +166,10 @@ class Commands:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._streams.close()
+
+
+async def _nothing(_: list[str]) -> None:
+    """Until it is known who keeps results."""
 
 
 def _chunk(path: Path, offset: int) -> tuple[bytes, int]:

@@ -242,6 +242,7 @@ class Parts:
         self.sync.came_up = self.fencing.up
         self.commands.drained = self.sync.facts_changed
         self.commands.resync = self.sync.resync
+        self.commands.purge = self.tidying.purge
         self.replay.again = self.sync.outbox.reconnected
 
     def node_facts(self) -> NodeFacts:

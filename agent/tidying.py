@@ -101,6 +101,12 @@ class Tidying:
         jump, self._ahead = ahead - self._ahead, ahead
         return jump if jump > CLOCK_JUMP else 0.0
 
+    async def purge(self, execution_ids: Collection[str]) -> None:
+        """Drop what is kept of these executions: their job was purged. What is not kept by itself is left alone."""
+        for execution_id in execution_ids:
+            if await self._results.drop(execution_id):
+                await asyncio.to_thread(shutil.rmtree, self._root / execution_id, ignore_errors=True)
+
     async def close(self) -> None:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

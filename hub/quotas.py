@@ -36,7 +36,7 @@ class Quotas:
             _refuse(name, "jobs", jobs > quota.jobs, f"{quota.jobs} jobs that have not ended", "stop one, or wait")
         if quota.stored_bytes is not None:
             most = quota.stored_bytes
-            told = f"{format_size(most)} of specifications and inline data"
+            told = f"{format_size(most)} of specifications, inline data, output and kept results"
             _refuse(name, "stored", usage.stored(connection, name) > most, told, "purge jobs that have ended")
         if quota.cpu_seconds is not None:
             spent = self._cpu(connection, name, quota)

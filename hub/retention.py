@@ -12,6 +12,7 @@ from typing import TypeVar
 from hub.access.users import Users
 from hub.blobs import Blobs
 from hub.board import Board, LiveJob
+from hub.courier import Courier
 from hub.keeping import Keeping
 from hub.results import Results
 from hub.store import audit, deliveries, fleet, search, webhooks
@@ -19,6 +20,7 @@ from hub.store import retention as store
 from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Conflict, NotFound
+from wire.messages import Command
 from wire.states import TERMINAL_EXECUTIONS, JobType
 
 log = logging.getLogger(__name__)
@@ -39,10 +41,19 @@ class Retention:
     """`round` is what was removed in a round, by kind, for logs and tests."""
 
     def __init__(
-        self, *, database: Database, board: Board, blobs: Blobs, results: Results, users: Users, keep: Keeping
+        self,
+        *,
+        database: Database,
+        board: Board,
+        blobs: Blobs,
+        results: Results,
+        courier: Courier,
+        users: Users,
+        keep: Keeping,
     ) -> None:
         self._db, self._board, self._blobs, self._results, self.keep = database, board, blobs, results, keep
         self._users = users
+        self._courier = courier
         results.kept = keep.results_size
 
     async def run(self, first: float = FIRST, every: float = EVERY) -> None:
@@ -83,9 +94,9 @@ class Retention:
         return deliveries.trim(connection, webhook_id, before=before, kept=self.keep.most_deliveries, most=PART)
 
     async def purge(self, job_id: str) -> None:
-        """Remove one job that is over with all that belongs to it. Raises NotFound or Conflict."""
+        """Remove one job that is over with all that belongs to it, on nodes too. Raises NotFound or Conflict."""
         await self._db.read(lambda c: store.check_over(c, job_id))
-        await self._purge(job_id, Counter())
+        await self._purge(job_id, Counter(), told=True)
 
     async def _old_jobs(self, gone: Counter[str], due: Callable[[Connection], list[str]]) -> None:
         """Purge what `due` gives until it gives nothing new; what cannot go now, such as work on a node, stays."""
@@ -125,11 +136,16 @@ class Retention:
         except (Conflict, NotFound) as stays:
             log.debug("%s stays: %s", job_id, stays)
 
-    async def _purge(self, job_id: str, gone: Counter[str]) -> None:
+    async def _purge(self, job_id: str, gone: Counter[str], *, told: bool = False) -> None:
+        """`told`: nodes let go of what they keep too; otherwise they do by their own rules, or as the job says."""
         done = False
         while not done:
             part = await self._part(lambda c: store.purge_some(c, job_id, PART))
             self._results.drop(part.executions)
+            for node_id in set(part.executions.values()) if told else ():
+                names = [one for one, where in part.executions.items() if where == node_id]
+                purge = Command(ep=self._courier.ep, seq=0, args={"execution_ids": ",".join(names)})
+                self._courier.command(node_id, "purge", purge)
             done = part.done
         gone["jobs"] += 1
 

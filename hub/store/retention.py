@@ -17,7 +17,8 @@ class Purged:
 
     rows: int = 0
     done: bool = False
-    executions: list[str] = field(default_factory=list[str])
+    executions: dict[str, str] = field(default_factory=dict[str, str])
+    """By their id, the node of each."""
 
 
 def over_before(connection: Connection, moment: int, most: int) -> list[str]:
@@ -59,13 +60,14 @@ def purge_some(connection: Connection, job_id: str, most: int) -> Purged:
     check_over(connection, job_id)
     purged = Purged()
     for table, key in _PARTS:
+        told = f"{key}, node_id" if table == "executions" else key
         gone = connection.execute(
-            f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE job_id = ? LIMIT ?) RETURNING {key}",  # noqa: S608
+            f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE job_id = ? LIMIT ?) RETURNING {told}",  # noqa: S608
             (job_id, most - purged.rows),
         ).fetchall()
         purged.rows += len(gone)
         if table == "executions":
-            purged.executions = [row[key] for row in gone]
+            purged.executions = {row[key]: row["node_id"] for row in gone}
         if purged.rows >= most:
             return purged
     purged.rows += connection.execute("DELETE FROM jobs WHERE id = ?", (job_id,)).rowcount

@@ -30,6 +30,13 @@ def either(column: str, states: Iterable[str]) -> str:
     return " OR ".join(f"{column} = '{state}'" for state in sorted(states))
 
 
+def _kept(row: str) -> str:
+    """Bytes that one execution keeps: its report at the hub, and its result if that lies on the node."""
+    report = f"CAST({row}.status AS TEXT)"
+    size = f"iif(json_extract({report}, '$.result.type') = 'local', json_extract({report}, '$.result.size'), 0)"
+    return f"(coalesce(length({row}.status), 0) + coalesce({size}, 0))"
+
+
 OPEN_JOBS = frozenset(JobState) - TERMINAL_JOBS
 _ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL_EXECUTIONS))
 _REPORTED = ", ".join(f"'{state}'" for state in sorted(TERMINAL_EXECUTIONS - {ExecutionState.LOST}))
@@ -140,6 +147,13 @@ WHEN NEW.state IN ({_REPORTED}) AND OLD.state NOT IN ({_REPORTED}) BEGIN
         NEW.modified / 86400000000000,
         coalesce(json_extract(CAST(NEW.requested AS TEXT), '$.cpu'), 0.0) * (NEW.modified - NEW.created) / 1e9
     ) ON CONFLICT (namespace, day) DO UPDATE SET seconds = seconds + excluded.seconds;
+END;
+-- What an execution printed and tells of itself, and the result that its node keeps for clients.
+CREATE TRIGGER reports_stored AFTER UPDATE OF status ON executions BEGIN
+    UPDATE namespace_stored SET bytes = bytes + {_kept("NEW")} - {_kept("OLD")} WHERE namespace = NEW.namespace;
+END;
+CREATE TRIGGER reports_gone AFTER DELETE ON executions BEGIN
+    UPDATE namespace_stored SET bytes = bytes - {_kept("OLD")} WHERE namespace = OLD.namespace;
 END;
 CREATE INDEX executions_by_job ON executions (job_id, created);
 CREATE INDEX executions_live ON executions (node_id) WHERE state NOT IN ({_ENDED});

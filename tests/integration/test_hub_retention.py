@@ -116,6 +116,8 @@ async def test_a_job_is_purged_when_it_is_over_and_not_before(bench):
         assert (await bench.call("GET", path)).status_code == 404
     again = await bench.submit(wasm_job(Name="mine"))
     assert again != job_id
+    (purge,) = await until(lambda: [m for address, m in bench.link.said if address.item == "purge"])
+    assert purge.args["execution_ids"] == bench.nodes["north"].orders[0].execution_id
 
 
 async def test_the_history_of_what_is_over_is_thinned_out_to_ends_and_errors(bench):

@@ -10,6 +10,7 @@ from hub.policy import read
 from tests.support.hub_bench import hub_bench, until
 from tests.support.hub_process import wasm_job
 from wire import clock
+from wire import messages as m
 from wire.resources import Resources
 from wire.states import ExecutionState as E
 
@@ -71,6 +72,25 @@ async def test_stored_bytes_count_what_was_moved_into_blobs(tmp_path):
         error = await refused(bench, large)
         assert error["Details"]["Quota"] == "stored"
         await bench.submit(job(Namespace="lab"))
+
+
+async def test_stored_bytes_count_output_and_kept_results_until_the_job_is_purged(tmp_path):
+    async with hub_bench(tmp_path, policy=limited(stored="20kB")) as bench:
+        node = await bench.node("north")
+        node.script = (E.ACCEPTED, E.RUNNING)
+        done: list[str] = []
+        for number, type_ in enumerate(("s3", "local")):
+            done.append(await bench.submit(job(Namespace="lab")))
+            await until(lambda n=number: len(node.orders) > n)
+            result = m.ResultRef("0" * 64, 1, 30_000, type_, signature="0")
+            await node.report(node.orders[number].execution_id, E.COMPLETED, stdout="o" * 2048, result=result)
+            await bench.finished(done[number])
+        assert (await refused(bench, job(Namespace="lab")))["Details"]["Quota"] == "stored"
+        await bench.call("DELETE", f"jobs/{done[1]}", params={"purge": "true", "namespace": "lab"})
+        await bench.submit(job(Namespace="lab"))
+        await bench.call("DELETE", f"jobs/{done[0]}", params={"purge": "true", "namespace": "lab"})
+        (used,) = [one for one in (await bench.get("namespaces"))["Items"] if one["Name"] == "lab"]
+        assert 0 < used["StoredBytes"] < 5_000
 
 
 async def test_a_namespace_that_has_spent_its_cpu_time_starts_nothing_more(tmp_path):

@@ -60,3 +60,10 @@ async def test_a_kept_result_goes_when_its_time_is_over(store, root):
     await Tidying(root, store.results).prune()
     assert not (root / "e-kept").exists()
     assert not await store.results.all()
+
+
+async def test_a_purged_job_takes_its_kept_results_along_and_nothing_else(store, root):
+    await keep(store, "e-kept", 2**62)
+    await Tidying(root, store.results).purge(["e-kept", "e-live", "e-unknown", "../executions", ""])
+    assert {path.name for path in root.iterdir()} == {"e-live", "e-nobody"}
+    assert await store.results.all() == []

@@ -88,7 +88,7 @@ def test_the_table_of_verbs_has_what_nodes_and_hub_understand():
     told = {
         channel: {code(r["verb"])[0] for r in rows if code(r["channel"]) == [channel]} for channel in ("cmd", "rsp")
     }
-    assert told["cmd"] == {*SEQUENCES, *REPLAYED, "blob", "logs"}
+    assert told["cmd"] == {*SEQUENCES, *REPLAYED, "blob", "logs", "purge"}
     from hub.inbox import Inbox
 
     assert told["rsp"] == set(re.findall(r'case "([a-z]+)"', inspect.getsource(Inbox._response)))
