@@ -13,7 +13,8 @@ from hub.hook_rules import BidRules
 from hub.policy import read
 from tests.support.hookserver import dripping, hook_server, plain, raw
 from tests.support.hub_bench import HubBench, hub_bench, until
-from tests.support.hub_process import wasm_job
+from tests.support.hub_process import HubProcess, wasm_job
+from tests.support.node_double import NodeDouble
 from wire.resources import Resources
 
 JSON = "Content-Type: application/json"
@@ -178,6 +179,31 @@ async def test_an_excluded_node_is_not_asked_again_while_others_are(tmp_path, sc
         south = await bench.node("south")
         assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
         assert (len(asked), len(south.orders)) == (1, 1)
+
+
+async def test_a_hub_process_asks_the_hooks_of_its_policy_file(tmp_path, script):
+    async with hook_server() as server:
+        server.script = plain("200 OK", b'{"score": 30}', JSON)
+        program = script("""case "$(cat)" in *'"node_name":"north"'*) echo hot >&2; exit 1;; esac""")["exec"][0]
+        policy = tmp_path / "policy.toml"
+        policy.write_text(
+            f"[[bidding.hooks]]\nname = 'rack'\nexec = ['{program}']\ntimeout = '5s'\n"
+            f"[[bidding.hooks]]\nname = 'url'\nhttp = 'http://127.0.0.1:{server.port}/'\ntimeout = '5s'\n"
+        )
+        async with HubProcess(tmp_path / "hub", "--policy", str(policy)) as hub:
+            nodes = [NodeDouble(name) for name in ("north", "south")]
+            for node in nodes:
+                await node.join(await hub.token(), tmp_path / node.name)
+            async with asyncio.timeout(20):
+                while len((await hub.get("nodes", **{"filter-status": "connected"}))["Nodes"]) < 2:
+                    await asyncio.sleep(0.02)
+            job_id = await hub.submit(wasm_job())
+            assert (await hub.finished(job_id))["State"]["StateType"] == "Completed"
+            (tender,) = (await hub.get(f"jobs/{job_id}/why"))["Tenders"]
+            found = {bid["NodeName"]: (bid["Outcome"], bid["Ranks"].get("hook")) for bid in tender["Bids"]}
+            assert found == {"north": ("excluded", None), "south": ("won", "30")}
+            for node in nodes:
+                await node.leave()
 
 
 # --- faults ---------------------------------------------------------------------------------------
