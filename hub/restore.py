@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hub.backup import DATABASE, Index, copy_whole, digest, read_index, sync_folder
 from hub.folder import LOCK
-from hub.store import adoption
+from hub.store import adoption, audit
 from wire import clock
 from wire.database import Connection, Database
 from wire.only_one import only_one
@@ -35,7 +35,7 @@ def restore(backup: Path, data_dir: Path) -> tuple[Index, Path | None]:
                 copy_whole(backup / name, staged / name)
             if data_dir.exists():
                 _take_over(data_dir, staged)
-            asyncio.run(_leap(staged / DATABASE, _numbers(data_dir / DATABASE)))
+            asyncio.run(_leap(staged / DATABASE, _numbers(data_dir / DATABASE), index.taken))
             sync_folder(staged)
             aside = _aside(data_dir)
             staged.rename(data_dir)
@@ -86,10 +86,12 @@ def _numbers(database: Path) -> dict[str, int]:
         return {}
 
 
-async def _leap(path: Path, above: dict[str, int]) -> None:
+async def _leap(path: Path, above: dict[str, int], taken: int) -> None:
     def work(connection: Connection) -> None:
         # The clock is only a floor that a second restore from the same backup lies above; nothing compares it.
         adoption.leap(connection, above=above, floor=int(clock.unix()))
+        what = f"as of {clock.rfc3339(taken * 10**9)}"
+        audit.append(connection, audit.Change(user="the hub's folder", action="hub restore", target=what))
 
     database = Database(path)
     database.open()

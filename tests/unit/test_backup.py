@@ -13,6 +13,7 @@ from hub.pki import Pki
 from hub.restore import restore
 from hub.store import fleet, schema
 from tests.support.scenario import rows
+from wire.auditing import Verifier
 from wire.database import Database
 from wire.failures import Conflict, InvalidRequest, NotFound, TenderError
 from wire.migration import migrate
@@ -59,6 +60,16 @@ def test_it_holds_database_keys_blobs_and_port_and_only_its_owner_may_read_it(ba
     assert {name for name in files if name.startswith("blobs/")} == {f"blobs/{(next((hub / 'blobs').iterdir())).name}"}
     for path in (backup, *backup.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+async def test_a_restore_stands_in_the_audit_log_and_the_chain_goes_on(backup, hub):
+    for _ in range(2):
+        await asyncio.to_thread(restore, backup, hub)
+    verifier = Verifier()
+    (row,) = await rows(hub / "hub.db", "SELECT * FROM audit")
+    entry = verifier.add(bytes(row["entry"]), row["hash"])
+    verifier.end()
+    assert (entry.user, entry.action, entry.target[:8]) == ("the hub's folder", "hub restore", "as of 20")
 
 
 async def test_it_is_one_moment_of_a_hub_that_goes_on_writing(tmp_path):
