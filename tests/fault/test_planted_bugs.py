@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from tests.fault.planted import PLANTED
+from tests.fault.sim.chaos import Action
 from tests.fault.sim.story import Setting, tell
 
 QUICK = ["hold leak", "auto-ack", "want delta instead of set"]
@@ -13,12 +14,19 @@ MOST = 40
 BUSY = Setting(nodes=3, seconds=1800.0, jobs=16, actions=24)
 
 
+LATE_WILLS = [
+    Action(1.0, "late", number=0.9, seconds=1700.0),
+    *(Action(60.0 + 90 * n, "cut", f"node-{n % 3}", seconds=31.0) for n in range(18)),
+]
+"""Cuts that last until just after the will; the weather lets the birth overtake it."""
+
+
 def _found(name: str) -> str:
     logging.disable(logging.CRITICAL)
     try:
         for seed in range(1, MOST + 1):
             with PLANTED[name]():
-                told = tell(seed, BUSY)
+                told = tell(seed, BUSY, LATE_WILLS if name == "stale will applied" else None)
             if told.violation is not None:
                 return f"seed {seed}: {told.violation}"
         return ""

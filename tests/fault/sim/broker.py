@@ -226,7 +226,13 @@ class Broker:
             self.dropped(session, client)
 
     def mend(self, client: str) -> None:
+        """The client can be reached again; a connection that was swallowed is answered with a reset."""
         self.cut.discard(client)
+        account = self.accounts.get(client)
+        if account is not None and account.session is not None and account.session.is_deaf:
+            session = account.session
+            session.closed(ConnectionResetError("reset"))
+            self.dropped(session, client)
 
     def forget(self, client: str) -> None:
         """The session of a client is lost; its connection stays."""

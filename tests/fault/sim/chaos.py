@@ -116,7 +116,8 @@ class Chaos:
         self._undo.clear()
         world = self.world
         world.broker.weather = Weather()
-        world.broker.cut.clear()
+        for client in sorted(world.broker.cut):
+            world.broker.mend(client)
         world.broker.start()
         for machine in [world.hub, *world.nodes]:
             machine.stored.failing = 0  # type: ignore[attr-defined]

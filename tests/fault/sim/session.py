@@ -27,7 +27,7 @@ class SimSession:
         self._seen: set[int] = set()
         self._slots = asyncio.Semaphore(options.in_flight)
         self._lost: BaseException | None = None
-        self._deaf = False
+        self.is_deaf = False
         self.session_present = False
 
     @contextlib.asynccontextmanager
@@ -43,7 +43,7 @@ class SimSession:
             yield self
         finally:
             self._process.sessions.remove(self)
-            if self._lost is None and not self._deaf:
+            if self._lost is None and not self.is_deaf:
                 self._broker.goodbye(self, self._client)
 
     async def take(self) -> list[tuple[Packet, int]]:
@@ -56,7 +56,7 @@ class SimSession:
         return batch
 
     def ack(self, mid: int) -> None:
-        if self._lost is None and not self._deaf:
+        if self._lost is None and not self.is_deaf:
             self._broker.acked(self, self._client, mid)
 
     async def publish(self, message: Outgoing) -> None:
@@ -80,13 +80,13 @@ class SimSession:
 
     def _reach(self, message: Outgoing, done: "asyncio.Future[None]") -> None:
         """The message is at the broker; its word comes back later, if it still can."""
-        if self._lost is not None or self._deaf:
+        if self._lost is not None or self.is_deaf:
             return
         self._broker.publish(self._client, message)
         asyncio.get_running_loop().call_later(self._broker.weather.latency, self._confirm, done)
 
     def _confirm(self, done: "asyncio.Future[None]") -> None:
-        if self._lost is None and not self._deaf and not done.done():
+        if self._lost is None and not self.is_deaf and not done.done():
             done.set_result(None)
 
     def fail_pending(self) -> None:
@@ -98,13 +98,13 @@ class SimSession:
     def lose(self) -> None:
         """Give the connection up without a goodbye."""
         self.closed(ConnectionResetError("given up"))
-        if not self._deaf:
+        if not self.is_deaf:
             self._broker.dropped(self, self._client)
 
     # --- what the broker and the network do -----------------------------------------------------------
 
     def arrived(self, mid: int, packet: Packet) -> None:
-        if self._lost is None and not self._deaf and mid not in self._seen:
+        if self._lost is None and not self.is_deaf and mid not in self._seen:
             self._seen.add(mid)
             self._incoming.append((packet, mid))
             self._arrived.set()
@@ -116,11 +116,11 @@ class SimSession:
 
     def deaf(self) -> None:
         """The network swallows all, and nobody is told."""
-        self._deaf = True
+        self.is_deaf = True
 
     def died(self) -> None:
         """The kernel closes the sockets of a process that was killed."""
         if self._lost is None:
             self._lost = ConnectionResetError("killed")
-            if not self._deaf:
+            if not self.is_deaf:
                 self._broker.dropped(self, self._client)

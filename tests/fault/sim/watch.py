@@ -23,8 +23,8 @@ CREATE TEMP TRIGGER IF NOT EXISTS w5 AFTER UPDATE ON main.node_numbers BEGIN
         NEW.want_ver); END;
 CREATE TEMP TRIGGER IF NOT EXISTS w6 AFTER UPDATE OF desired, desired_ver ON main.executions BEGIN
     SELECT journal('desired', NEW.id, OLD.desired, NEW.desired, OLD.desired_ver, NEW.desired_ver); END;
-CREATE TEMP TRIGGER IF NOT EXISTS w7 AFTER UPDATE OF ep ON main.nodes BEGIN
-    SELECT journal('epoch', NEW.id, OLD.ep, NEW.ep); END;
+CREATE TEMP TRIGGER IF NOT EXISTS w7 AFTER UPDATE OF status ON main.nodes BEGIN
+    SELECT journal('epoch', NEW.id, OLD.ep, json_extract(CAST(NEW.status AS TEXT), '$.ep')); END;
 """
 NODE_WATCH = """
 CREATE TEMP TRIGGER IF NOT EXISTS w1 AFTER INSERT ON main.executions BEGIN
@@ -125,7 +125,7 @@ class HubWatch:
 
     def _epoch(self, node: str, old: int, new: int) -> None:
         if new < old:
-            self.fail("I14", f"the hub believed epoch {new} of {node} after {old}")
+            self.fail("I14", f"the hub believed what {node} said in epoch {new} after epoch {old}")
 
     def _numbers(self, node: str, s: int, status: int, e: int, event: int, want: int, wanted: int) -> None:
         for lane, before, now in (("status", s, status), ("event", e, event)):
