@@ -23,7 +23,9 @@ from tests.fault.sim.disk import Disk, SimAuditedDatabase, Stored
 from tests.fault.sim.executor import Start
 from tests.fault.sim.loop import Process, VirtualLoop, begin
 from tests.fault.sim.watch import HUB_WATCH, NODE_WATCH
+from wire import clock
 from wire.enrolment import EnrolmentReply
+from wire.even_time import EvenTime
 from wire.link import Link, Options
 from wire.signing import Signer
 from wire.states import Membership
@@ -118,6 +120,8 @@ class HubMachine(Machine):
     async def run(self) -> None:
         self.hub = None
         ids._last = 0  # a new process begins anew
+        assert self.process is not None
+        self.process.even = EvenTime(clock.time.time_ns, clock.time.monotonic)  # as `hub/app.py` says: ignore_jumps
         database = SimAuditedDatabase(self.config.data_dir / "hub.db")
         database.open()
         topics = Topics(self.config.root)

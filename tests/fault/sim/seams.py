@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 from collections.abc import Generator
+from types import SimpleNamespace
 from typing import Any
 
 import agent.capabilities.cgroup as cgroups
@@ -43,11 +44,13 @@ def installed(loop: VirtualLoop, seed: int, synced: Synced) -> Generator[None]:
     """While this lasts the product's parts run in virtual time on modelled boxes; chance is drawn from the seed."""
     chance, state = random.Random(f"urandom {seed}"), random.getstate()
     groups = cgroups.look()
+    clock = Clock(loop)
     seams: list[tuple[Any, str, Any]] = [
-        (wire.clock, "time", Clock(loop)),
+        (wire.clock, "time", clock),
+        (wire.clock, "_reader", clock.even_ns),
         (wire.link, "Session", SimSession),
         (agent.store.store, "Database", SimDatabase),
-        (agent.session, "tls", lambda _identity: None),
+        (agent.session, "tls", lambda *_: SimpleNamespace(verify_flags=0)),
         (agent.offers, "FakeExecutor", RecordedExecutor),
         (agent.runner, "boot_id", _boot_id),
         (agent.store.executions, "boot_id", _boot_id),

@@ -18,10 +18,11 @@ from hub.pki import Pki
 from tests.fault.sim import machines
 from tests.fault.sim.broker import Broker
 from tests.fault.sim.files import Synced
-from tests.fault.sim.loop import EPOCH, VirtualLoop
+from tests.fault.sim.loop import VirtualLoop
 from tests.fault.sim.machines import HubMachine, Machine, NodeMachine
 from tests.fault.sim.seams import installed
 from tests.fault.sim.watch import HubWatch, NodeWatch, Violation
+from wire import clock
 from wire.job_parse import Submission, parse_job
 from wire.messages import StatusBatch, Want, decode
 from wire.resources import Resources
@@ -201,7 +202,8 @@ class World:
 
     def now_ns(self) -> int:
         """The hub's wall clock in nanoseconds."""
-        return int((EPOCH + self.loop.now + self.hub.skew) * 1e9)
+        process = self.hub.process
+        return clock.unix_ns() if process is None else process.enter(clock.unix_ns)
 
     def query(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Rows of the hub's database, as committed."""
