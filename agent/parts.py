@@ -127,7 +127,7 @@ class Parts:
             counters=self.counters,
         )
         self.recovery = Recovery(store=store, ledger=self.ledger, plugins=plugins, runner=self.runner)
-        self.fencing = Fencing(store.executions, self.runner)
+        self.fencing = Fencing(store.executions, self.runner, store.numbers)
         self._build_channels()
 
     def _build_channels(self) -> None:

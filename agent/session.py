@@ -38,8 +38,12 @@ def tls(identity: Identity, joined: Joined) -> ssl.SSLContext:
 
 
 def issued(joined: Joined) -> float:
-    """About when the node's certificate was made, in unix seconds: it is renewed at two thirds of its life."""
-    return joined.reply.not_after - 3.0 * (joined.reply.not_after - joined.reply.renew_at)
+    """About when the node's certificate was made, in unix seconds: it is renewed at two thirds of its life.
+
+    0 when that cannot be told.
+    """
+    third = joined.reply.not_after - joined.reply.renew_at
+    return max(0.0, joined.reply.not_after - 3.0 * third) if third > 0 else 0.0
 
 
 def heed_dates(context: ssl.SSLContext, floor: float, now: float) -> bool:

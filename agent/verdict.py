@@ -9,6 +9,7 @@ from wire.states import ExecutionState
 _BY_CODE = {
     "timeout": ExecutionState.TIMED_OUT,
     "cancelled": ExecutionState.CANCELLED,
+    "fenced": ExecutionState.CANCELLED,
 }
 
 
