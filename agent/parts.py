@@ -220,6 +220,7 @@ class Parts:
                 self.store.keep_ballast,
                 self.tendering.tidy,
                 self.tidying.prune,
+                self.store.shrink,
                 self.caches.trim,
                 self.look_at_engines,
             ],

@@ -17,7 +17,7 @@ from hub.keeping import Keeping
 from hub.results import Results
 from hub.store import audit, deliveries, fleet, search, webhooks
 from hub.store import retention as store
-from wire import clock
+from wire import clock, free_pages
 from wire.database import Connection, Database
 from wire.failures import Conflict, NotFound
 from wire.messages import Command
@@ -122,7 +122,7 @@ class Retention:
                 return
 
     async def _too_large(self, gone: Counter[str]) -> None:
-        while (await self._db.read(store.sizes))[0] > self.keep.database:
+        while (await self._db.read(free_pages.sizes))[0] > self.keep.database:
             before = gone["jobs"]
             for job_id in await self._db.read(lambda c: store.oldest_over(c, PART)):
                 await self._try(job_id, gone)
@@ -196,9 +196,9 @@ class Retention:
 
     async def _shrink(self) -> None:
         page = 1024
-        _, free = await self._db.read(store.sizes)
+        _, free = await self._db.read(free_pages.sizes)
         for _ in range(max(0, free - FREE_KEPT) // (PART * page)):
-            await self._part(lambda c: store.shrink(c, PART))
+            await self._part(lambda c: free_pages.shrink(c, PART))
 
     async def _part(self, work: Callable[[Connection], T]) -> T:
         """One small transaction, then a pause in proportion."""

@@ -12,6 +12,7 @@ from agent.store.damage import REBUILDING, REBUILDS, VERSIONS, set_aside
 from agent.store.ledger import Executions
 from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
+from wire import free_pages
 from wire.database import Connection, Database
 from wire.failures import TenderError, Unavailable
 from wire.processes.spawn import run_capped
@@ -19,6 +20,10 @@ from wire.supervisor import Writes
 
 MIGRATION_TIME = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
+FREE_KEPT = 4 * 1024**2
+"""Bytes that stay free inside the database for what comes next."""
+SHRINK_PAGES = 2000
+"""Pages that one look gives back; a page has 1 KiB."""
 
 
 class Holds:
@@ -142,6 +147,12 @@ class Store:
         if saved is not None:
             await self._db.write(lambda connection: memory.put_all(connection, saved))
         await self._db.write(self._load)
+
+    async def shrink(self) -> None:
+        """Give back what the file holds free beyond what is soon used again; a small part at each call."""
+        _, free = await self._db.read(free_pages.sizes)
+        if free > FREE_KEPT:
+            await self._db.write(lambda connection: free_pages.shrink(connection, SHRINK_PAGES))
 
     def _open(self) -> None:
         try:

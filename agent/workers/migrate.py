@@ -9,7 +9,7 @@ from wire.migration import migrate
 
 def main() -> int:
     try:
-        migrate(Path(sys.argv[1]), SCHEMA, VERSION)
+        migrate(Path(sys.argv[1]), SCHEMA, VERSION, shrinks=True)
     except Exception as error:  # noqa: BLE001  the parent shows the last line, whatever it was
         print(error, file=sys.stderr)  # noqa: T201
         return 1

@@ -163,18 +163,3 @@ def trim_versions(connection: Connection, job_id: str, keep: int) -> int:
 def is_named(connection: Connection, sha256: str) -> bool:
     """Whether a kept version of a job names this blob."""
     return connection.execute("SELECT 1 FROM job_blobs WHERE sha256 = ?", (sha256,)).fetchone() is not None
-
-
-def sizes(connection: Connection) -> tuple[int, int]:
-    """Bytes of the database file that are in use, and that are free inside it."""
-    pages, free, page = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    return (pages - free) * page, free * page
-
-
-def shrink(connection: Connection, pages: int) -> None:
-    """Give so many free pages back to the file system."""
-    for _ in range(pages):
-        # One at a time: it gives no rows, so that Python's driver ends it after the first page.
-        connection.execute("PRAGMA incremental_vacuum(1)")

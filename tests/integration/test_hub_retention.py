@@ -17,7 +17,7 @@ from hub.store.search import Page
 from tests.support import records
 from tests.support.hub_bench import hub_bench, until
 from tests.support.hub_process import wasm_job
-from wire import clock
+from wire import clock, free_pages
 from wire.failures import Conflict, InvalidRequest
 from wire.states import ExecutionState as E
 
@@ -208,10 +208,10 @@ async def test_a_large_job_goes_in_parts_between_which_others_write_and_the_file
     await purging
     assert len(waits) > 100
     assert sorted(waits)[len(waits) // 2] < 0.25
-    used, free = await bench.hub.database.read(store.sizes)
+    used, free = await bench.hub.database.read(free_pages.sizes)
     assert free > 3 * used
     await bench.hub.retention.round()
-    used, free = await bench.hub.database.read(store.sizes)
+    used, free = await bench.hub.database.read(free_pages.sizes)
     assert free < 17 * 2**20
     pages = await bench.hub.database.read(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
     assert pages * 1024 == used + free

@@ -11,7 +11,9 @@ from agent.executors.processes import boot_id
 from agent.store import lanes
 from agent.store.allotments import GPU, PORT
 from agent.store.records import Change, KeptResult
-from agent.store.store import Store
+from agent.store.store import FREE_KEPT, Store
+from wire import free_pages
+from wire.database import Database
 from wire.failures import Reason
 from wire.job import Engine, Job, Task
 from wire.messages import ExecutionStatus, Order
@@ -250,3 +252,23 @@ async def test_of_two_repeats_at_once_only_one_raises_a_number(store):
     assert not await store.numbers.raise_to("seq", 5)
     assert await asyncio.gather(store.numbers.raise_to("seq", 6), store.numbers.raise_to("seq", 7)) == [True, True]
     assert store.numbers.get("seq") == 7
+
+
+async def test_the_file_gives_back_what_a_burst_has_left_free(store: Store, tmp_path: Path):
+    many = KeptResult("e", "0" * 20_000, 1, 1)
+
+    def burst(connection):
+        for number in range(1000):
+            row = msgspec.structs.astuple(msgspec.structs.replace(many, execution_id=f"e-{number}"))
+            connection.execute("INSERT INTO results (execution_id, manifest, size, until) VALUES (?, ?, ?, ?)", row)
+
+    database = Database(tmp_path / "agent.db")
+    database.open()
+    await database.write(burst)
+    await database.write(lambda connection: connection.execute("DELETE FROM results").rowcount)
+    used, free = await database.read(free_pages.sizes)
+    assert free > 4 * FREE_KEPT
+    while (await database.read(free_pages.sizes))[1] > FREE_KEPT:
+        await store.shrink()
+    assert (await database.read(free_pages.sizes))[0] <= used
+    database.close()
