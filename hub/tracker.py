@@ -24,6 +24,8 @@ from wire.topics import Channel
 log = logging.getLogger(__name__)
 RECEIPTS = 100
 """Receipts in one acknowledgement; 100 stay below its cap."""
+REFUSALS = 20
+"""Refusals beside them; what is not refused in one acknowledgement is in the next."""
 MOST_EVENTS = 1000
 """Events of one execution that are kept; what a node tells beyond is acknowledged and dropped."""
 TOPICS = {
@@ -88,16 +90,17 @@ class Tracker:
 
     def _acknowledge(self, node_id: str, applied: Applied) -> None:
         receipts = applied.receipts
+        refusals = list({one.execution_id: one for one in applied.refusals}.values())
         while True:
             ack = Ack(
                 ep=self._courier.ep,
                 lanes={applied.lane: applied.number},
                 receipts=receipts[:RECEIPTS],
-                refusals=applied.refusals[:20],
+                refusals=refusals[:REFUSALS],
             )
             self._courier.post(Channel.ACK, node_id, "", ack)
-            receipts = receipts[RECEIPTS:]
-            if not receipts:
+            receipts, refusals = receipts[RECEIPTS:], refusals[REFUSALS:]
+            if not receipts and not refusals:
                 return
 
 

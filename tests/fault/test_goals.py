@@ -28,6 +28,12 @@ def _whole_time(kind: str, word: str = "", share: float = 1.0) -> list[Action]:
     return [Action(0.0, kind, word=word, number=share, seconds=PLAIN.seconds)]
 
 
+def test_reports_that_all_come_at_once_and_too_late_are_all_answered():
+    told = tell(1, PLAIN, _whole_time("lose", "st"))
+    assert told.violation is None, told.violation
+    assert told.converged <= 3 * INTERVAL
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("word", CLASSES)
