@@ -155,7 +155,7 @@ def _is_unknown(connection: Connection, row: Row, may_return: Callable[[str], bo
 
 
 def _repeat(connection: Connection, node_id: str, lane: str, row: Row, applied: Applied) -> None:
-    """A row that was committed before: its receipt may have been lost, so it is given again."""
+    """A row that was committed before: its receipt or refusal may have been lost, so it is given again."""
     if lane != "status" or bytes(row.body) == b"null":
         return
     try:
@@ -163,8 +163,12 @@ def _repeat(connection: Connection, node_id: str, lane: str, row: Row, applied: 
     except msgspec.DecodeError:
         return
     record = executions_store.execution(connection, status.id)
-    if record is not None and record.node_id == node_id and record.state is ExecutionState.COMPLETED:
+    if record is None or record.node_id != node_id:
+        return
+    if record.state is ExecutionState.COMPLETED:
         applied.receipts.append(record.id)
+    elif record.late and status.state not in TERMINAL_EXECUTIONS:
+        applied.refusals.append(Refusal(record.id, record.state, OVER_HERE))
 
 
 def _apply_status(connection: Connection, node_id: str, row: Row, applied: Applied) -> None:

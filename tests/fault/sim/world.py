@@ -256,6 +256,7 @@ def _bury(loop: VirtualLoop) -> None:
     tasks = [*machines.graveyard, *asyncio.all_tasks(loop)]
     machines.graveyard.clear()
     heard, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    asyncio._set_running_loop(loop)  # whoever asks for a loop while it ends gets this one, and makes none
     try:
         for task in tasks:
             if not task.done():
@@ -265,6 +266,7 @@ def _bury(loop: VirtualLoop) -> None:
         del tasks
         gc.collect()
     finally:
+        asyncio._set_running_loop(None)
         sys.unraisablehook = heard
 
 
