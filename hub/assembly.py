@@ -1,5 +1,7 @@
 """Constructs all parts of a hub over an open database, as the last run left them."""
 
+from dataclasses import dataclass
+
 from hub.access.opening import open_access
 from hub.auctioneer import Auctioneer
 from hub.bid_hooks import BidHooks
@@ -38,114 +40,91 @@ from hub.upkeep import Upkeep
 from hub.webhooks.opening import open_webhooks
 from wire.database import Connection, Database
 from wire.quantities import resources
-from wire.signing import Keyring
+from wire.signing import Keyring, Signer
 from wire.states import TERMINAL_EXECUTIONS
 from wire.topics import Topics
 
 
+@dataclass(frozen=True)
+class Core:
+    """What every part of a hub works with."""
+
+    config: HubConfig
+    database: Database
+    topics: Topics
+    signer: Signer
+    registry: Registry
+    board: Board
+    courier: Courier
+    blobs: Blobs
+
+
+@dataclass(frozen=True)
+class Work:
+    """What decides where work goes, and learns how it went."""
+
+    orders: Orders
+    hooks: BidHooks
+    auctioneer: Auctioneer
+    quotas: Quotas
+    dispatcher: Dispatcher
+    tracker: Tracker
+
+
 async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics, brokers: list[str], url: str) -> Hub:
     """All parts over an open database, without link and HTTP server, as the last run left them."""
-    signer = pki.order_signer()
-    registry = Registry(await database.read(fleet.nodes))
-    board = Board()
-    courier = Courier(topics=topics, signer=signer, hub_id=config.hub_id)
-    blobs = Blobs(config.data_dir / "blobs")
-    orders = Orders(database=database, board=board, courier=courier, blobs=blobs)
-    hooks = BidHooks(config.policy.bidding)
-    auctioneer = Auctioneer(
-        database=database, registry=registry, board=board, courier=courier, blobs=blobs, orders=orders, hooks=hooks
-    )
-    quotas = Quotas(config.policy, board)
-    dispatcher = Dispatcher(
-        database=database,
-        registry=registry,
-        board=board,
-        courier=courier,
-        auctioneer=auctioneer,
-        orders=orders,
-        quotas=quotas,
-        weights=config.policy.weights,
-    )
-    tracker = Tracker(database=database, board=board, dispatcher=dispatcher, courier=courier)
-    fetches = Fetches(courier, lambda: database.write(lambda connection: fleet.next_number(connection, "command")))
-    logs, feed = Logs(courier), Feed(database)
-    outputs = Outputs(database, registry, logs, config.data_dir / "results")
-    inbox = Inbox(
-        hub_id=config.hub_id,
-        version=VERSION,
-        topics=topics,
-        database=database,
-        registry=registry,
-        board=board,
-        courier=courier,
-        dispatcher=dispatcher,
-        auctioneer=auctioneer,
-        orders=orders,
-        tracker=tracker,
-        blobs=blobs,
-        fetches=fetches,
-        logs=logs,
-        public_key=signer.public,
-    )
-    members = Members(database, registry, dispatcher, courier)
+    core = await _core(config, database, pki, topics)
+    work = _work(core)
+    fetches = Fetches(core.courier, lambda: database.write(lambda connection: fleet.next_number(connection, "command")))
+    logs, feed = Logs(core.courier), Feed(database)
+    inbox = _inbox(core, work, fetches, logs)
+    upkeep = await _upkeep(core, work, inbox)
+    await _load_board(database, core.registry, core.board)
+    members = Members(database, core.registry, work.dispatcher, core.courier)
     tokens = TokenDesk(members, url=url, ca_der=pki.ca_der)
-    facts = HubFacts(hub_id=config.hub_id, order_key=signer.public, brokers=brokers, root=topics.root)
-    results = Results(config.data_dir / "results", fetches, registry)
-    upkeep = Upkeep(database=database, registry=registry, board=board, courier=courier, dispatcher=dispatcher)
-    inbox.said = upkeep.heard
-    orders.labels_of = upkeep.labels_of
-    await upkeep.load()
-    await _load_board(database, registry, board)
+    facts = HubFacts(hub_id=config.hub_id, order_key=core.signer.public, brokers=brokers, root=topics.root)
+    results = Results(config.data_dir / "results", fetches, core.registry)
     access = await open_access(config, database)
-    metrics = Metrics()
-    metrics.registry.register(Live(registry, board, database))
-    auctioneer.settled.append(metrics.tender_ended)
-    hooks.tell(metrics.hook_answered)
+    metrics = _metrics(core, work)
     webhooks = await open_webhooks(config, database, metrics, url)
-    dispatcher.over += [metrics.job_over, webhooks.courier.job_over]
-    restoration = Restoration(
-        database=database,
-        registry=registry,
-        board=board,
-        blobs=blobs,
-        courier=courier,
-        dispatcher=dispatcher,
-        topics=topics,
-        own=Keyring([signer.public]),
-    )
-    await restoration.load()
-    _connect_restoration(restoration, dispatcher, orders, tracker, inbox)
+    work.dispatcher.over += [metrics.job_over, webhooks.courier.job_over]
+    await _restoration(core, work, inbox)
     return Hub(
         config=config,
         database=database,
-        registry=registry,
-        board=board,
-        courier=courier,
-        dispatcher=dispatcher,
-        orders=orders,
-        tracker=tracker,
+        registry=core.registry,
+        board=core.board,
+        courier=core.courier,
+        dispatcher=work.dispatcher,
+        orders=work.orders,
+        tracker=work.tracker,
         inbox=inbox,
         submissions=Submissions(
-            database=database, board=board, registry=registry, dispatcher=dispatcher, blobs=blobs, quotas=quotas
+            database=database,
+            board=core.board,
+            registry=core.registry,
+            dispatcher=work.dispatcher,
+            blobs=core.blobs,
+            quotas=work.quotas,
         ),
         members=members,
         enrolment=Enrolment(pki=pki, tokens=tokens, nodes=members, facts=lambda: facts),
         tokens=tokens,
-        quotas=quotas,
+        quotas=work.quotas,
         presigner=Presigner(),
         results=results,
         retention=Retention(
             database=database,
-            board=board,
-            blobs=blobs,
+            board=core.board,
+            blobs=core.blobs,
             results=results,
-            courier=courier,
+            courier=core.courier,
             users=access.users,
             keep=config.keep,
         ),
-        blobs=blobs,
+        blobs=core.blobs,
         feed=feed,
-        joblogs=JobLogs(database, feed, outputs),
+        joblogs=JobLogs(database, feed, Outputs(database, core.registry, logs, config.data_dir / "results")),
         listeners=Listeners(),
         upkeep=upkeep,
         users=access.users,
@@ -157,11 +136,100 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     )
 
 
-def _connect_restoration(
-    restoration: Restoration, dispatcher: Dispatcher, orders: Orders, tracker: Tracker, inbox: Inbox
-) -> None:
-    dispatcher.held = orders.held = restoration.holds
-    tracker.may_return, tracker.ask, tracker.committed = restoration.may_return, restoration.ask, restoration.committed
+async def _core(config: HubConfig, database: Database, pki: Pki, topics: Topics) -> Core:
+    signer = pki.order_signer()
+    return Core(
+        config=config,
+        database=database,
+        topics=topics,
+        signer=signer,
+        registry=Registry(await database.read(fleet.nodes)),
+        board=Board(),
+        courier=Courier(topics=topics, signer=signer, hub_id=config.hub_id),
+        blobs=Blobs(config.data_dir / "blobs"),
+    )
+
+
+def _work(core: Core) -> Work:
+    database, board, courier, registry = core.database, core.board, core.courier, core.registry
+    orders = Orders(database=database, board=board, courier=courier, blobs=core.blobs)
+    hooks = BidHooks(core.config.policy.bidding)
+    auctioneer = Auctioneer(
+        database=database, registry=registry, board=board, courier=courier, blobs=core.blobs, orders=orders, hooks=hooks
+    )
+    quotas = Quotas(core.config.policy, board)
+    dispatcher = Dispatcher(
+        database=database,
+        registry=registry,
+        board=board,
+        courier=courier,
+        auctioneer=auctioneer,
+        orders=orders,
+        quotas=quotas,
+        weights=core.config.policy.weights,
+    )
+    tracker = Tracker(database=database, board=board, dispatcher=dispatcher, courier=courier)
+    return Work(orders, hooks, auctioneer, quotas, dispatcher, tracker)
+
+
+def _inbox(core: Core, work: Work, fetches: Fetches, logs: Logs) -> Inbox:
+    return Inbox(
+        hub_id=core.config.hub_id,
+        version=VERSION,
+        topics=core.topics,
+        database=core.database,
+        registry=core.registry,
+        board=core.board,
+        courier=core.courier,
+        dispatcher=work.dispatcher,
+        auctioneer=work.auctioneer,
+        orders=work.orders,
+        tracker=work.tracker,
+        blobs=core.blobs,
+        fetches=fetches,
+        logs=logs,
+        public_key=core.signer.public,
+    )
+
+
+async def _upkeep(core: Core, work: Work, inbox: Inbox) -> Upkeep:
+    upkeep = Upkeep(
+        database=core.database,
+        registry=core.registry,
+        board=core.board,
+        courier=core.courier,
+        dispatcher=work.dispatcher,
+    )
+    inbox.said = upkeep.heard
+    work.orders.labels_of = upkeep.labels_of
+    await upkeep.load()
+    return upkeep
+
+
+def _metrics(core: Core, work: Work) -> Metrics:
+    metrics = Metrics()
+    metrics.registry.register(Live(core.registry, core.board, core.database))
+    work.auctioneer.settled.append(metrics.tender_ended)
+    work.hooks.tell(metrics.hook_answered)
+    return metrics
+
+
+async def _restoration(core: Core, work: Work, inbox: Inbox) -> None:
+    """Connects what takes up from the nodes what a restored hub does not know."""
+    restoration = Restoration(
+        database=core.database,
+        registry=core.registry,
+        board=core.board,
+        blobs=core.blobs,
+        courier=core.courier,
+        dispatcher=work.dispatcher,
+        topics=core.topics,
+        own=Keyring([core.signer.public]),
+    )
+    await restoration.load()
+    work.dispatcher.held = work.orders.held = restoration.holds
+    work.tracker.may_return, work.tracker.ask = restoration.may_return, restoration.ask
+    work.tracker.committed = restoration.committed
     inbox.node_is_here = restoration.greet
     inbox.told_lanes, inbox.told_order = restoration.told_lanes, restoration.take_order
 
