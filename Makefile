@@ -31,7 +31,7 @@ fmt: venv ## format the code
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix-only $(CODE)
 
-fault: system venv ## killed at every failpoint and every power cut, over and over; ROUNDS=5
+fault: system venv ## killed at every failpoint and power cut; simulated fleets and planted bugs; ROUNDS=5
 	TENDER_FAULT_ROUNDS=$(or $(ROUNDS),5) $(BIN)/python -m pytest -m long tests/fault
 
 fuzz: system venv ## 10,000 requests to a hub, made from its OpenAPI document
