@@ -64,13 +64,16 @@ async def rerun(
 
 @get("/{name:str}/versions")
 async def versions(request: Req, name: FromPath[str], namespace: FromQuery[str] = "default") -> dict[str, Any]:
-    """The versions of a job, oldest first; of very many the newest."""
+    """The versions of a job, oldest first; of very many the newest. Each was changed last when it was made."""
     hub = hub_of(request)
     job = await find_job(request, name, namespace)
 
     def read(connection: Connection) -> list[JobRecord]:
-        numbers = search.versions(connection, job.id)[-VERSIONS_MOST:]
-        return [jobs_store.job_by_id(connection, job.id, number) for number in numbers]
+        newest = list(search.versions(connection, job.id).items())[-VERSIONS_MOST:]
+        return [
+            msgspec.structs.replace(jobs_store.job_by_id(connection, job.id, number), modified=made)
+            for number, made in newest
+        ]
 
     found = await hub.database.read(read)
     return {"NextToken": "", "Items": [shapes.job(one, hub.config.hub_id) for one in found]}

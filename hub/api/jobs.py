@@ -239,7 +239,7 @@ async def executions(
 async def _executions(hub: Hub, job: JobRecord, version: int | None, page: Page) -> dict[str, Any]:
     def read(connection: Connection) -> tuple[list[ExecutionRecord], list[JobRecord]]:
         found = search.list_executions(connection, job.id, version=version, page=page)
-        wanted = {one.job_version for one in found} & set(search.versions(connection, job.id))
+        wanted = {one.job_version for one in found} & search.versions(connection, job.id).keys()
         return found, [jobs_store.job_by_id(connection, job.id, one) for one in wanted]
 
     found, jobs = await hub.database.read(read)

@@ -152,9 +152,10 @@ def events_after(connection: Connection, seq: int, job_id: str, most: int) -> tu
     return [Told(rows.event(row), row["namespace"]) for row in found], head
 
 
-def versions(connection: Connection, job_id: str) -> list[int]:
-    found = connection.execute("SELECT version FROM job_versions WHERE job_id = ? ORDER BY version", (job_id,))
-    return [row["version"] for row in found]
+def versions(connection: Connection, job_id: str) -> dict[int, int]:
+    """The versions of a job that are kept, oldest first, each with when it was made in unix nanoseconds."""
+    found = connection.execute("SELECT version, created FROM job_versions WHERE job_id = ? ORDER BY version", (job_id,))
+    return {row["version"]: row["created"] for row in found}
 
 
 def idempotent(connection: Connection, token: str, body: str) -> str | None:

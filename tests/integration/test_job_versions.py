@@ -213,6 +213,8 @@ async def test_a_job_may_run_again_in_any_of_its_versions(bench):
     assert (await bench.finished(job_id))["Tasks"][0]["Env"]["WORD"] == "a"
     found = (await bench.get("jobs/web/versions"))["Items"]
     assert [(one["Version"], one["Tasks"][0]["Env"]["WORD"]) for one in found] == [(1, "a"), (2, "b"), (3, "a")]
+    made = [one["ModifyTime"] for one in found]
+    assert made[0] == found[0]["CreateTime"] < made[1] < made[2]
     events = (await bench.get(f"jobs/{job_id}/history", job_version=3))["Items"]
     assert events[0]["Event"]["Message"] == "Job rerun requested"
     assert events[0]["Event"]["Details"] == {"Reason": "once more", "FromVersion": "1"}

@@ -146,7 +146,7 @@ async def test_a_name_is_taken_once_and_a_change_of_another_version_is_refused(d
 async def test_an_older_version_is_told_with_its_own_number(database, job):
     await database.write(lambda c: jobs_store.update_job(c, records.job(version=2, priority=7), []))
     assert (await database.read(lambda c: jobs_store.job_by_id(c, "j-1", 1))).version == 1
-    assert await database.read(lambda c: search.versions(c, "j-1")) == [1, 2]
+    assert await database.read(lambda c: list(search.versions(c, "j-1"))) == [1, 2]
     with pytest.raises(NotFound, match="has no version 3"):
         await database.read(lambda c: jobs_store.job_by_id(c, "j-1", 3))
 
