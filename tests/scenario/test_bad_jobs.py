@@ -58,7 +58,7 @@ async def stored(fleet: Fleet) -> int:
         (b"{}", 400, "empty/nil job"),
         (b'{"Job": {"Type": "batch", "Type": "ops"}}', 400, "given twice"),
         (b"[" * 100_000, 413, "more than"),
-        (b'{"Job": "' + b"x" * (10 * MIB) + b'"}', 413, "over the cap of 10485760"),
+        (b'{"Job": "' + b"x" * (10 * MIB) + b'"}', 413, "the cap is 10485760"),
     ],
     ids=["empty", "torn", "no text", "a list", "no job", "twice", "deep", "oversized"],
 )
