@@ -1,9 +1,19 @@
 """What several scenarios begin with."""
 
+import signal
+
 import pytest
 
 from tests.support.fleet import Fleet
 from tests.support.scenario import Gate, Notebook, settings
+
+
+@pytest.fixture(autouse=True)
+def heeded():
+    """Ctrl-C is heeded by what a test starts, also where the tests run in a background that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -73,16 +73,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(scratch):
     assert time.monotonic() - began < 120
 
 
-@pytest.fixture
-def heeded():
-    """Ctrl-C is heeded by what the test starts, also where the tests run in a background that ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.timeout(300)
-@pytest.mark.usefixtures("heeded")
 def test_the_demo_with_keep_stays_up_until_ctrl_c(scratch):
     demo = subprocess.Popen(
         [sys.executable, "-m", "examples.demo", "--keep"],
