@@ -17,7 +17,7 @@ from wire.failures import NotFound, Unavailable
 from wire.loglines import kept_parts, last_lines
 from wire.states import TERMINAL_EXECUTIONS, ExecutionState
 
-LOOK = 5.0
+LOOK = 2.5
 """Seconds of silence after which the execution is looked at again."""
 ANSWER = 10.0
 """Seconds that a node has to answer when nothing more will be printed."""
@@ -97,19 +97,22 @@ class Outputs:
                     yield piece
                     continue
                 silent += self.look
-                if not node.ended and silent >= self.answer:
-                    here = self._is_here(record.node_id)
-                    await self._check_worth_waiting(node, here=here)
-                    if not here and not told:
-                        told = True
-                        yield Note(f"node {self._name(record.node_id)} is away; the work goes on, waiting for it")
+                if node.ended:
+                    continue
+                here = self._is_here(record.node_id)
+                await self._ask_silent(node, silent, here=here)
+                if silent >= self.answer and not here and not told:
+                    told = True
+                    yield Note(f"node {self._name(record.node_id)} is away; the work goes on, waiting for it")
 
-    async def _check_worth_waiting(self, node: NodeLog, *, here: bool) -> None:
-        """Raise Unavailable when a silent node owes an answer."""
+    async def _ask_silent(self, node: NodeLog, silent: float, *, here: bool) -> None:
+        """Ask a node again that owes an answer: it, or the question, may be lost. In the end raise Unavailable."""
         over = (await self._record(node.execution_id)).state in TERMINAL_EXECUTIONS
-        if over or not node.follow:
-            why = "does not answer" if here else "is away"
-            raise Unavailable(f"node {self._name(node.node_id)} {why}")
+        if node.follow and not over:
+            return
+        if silent >= self.answer:
+            raise Unavailable(f"node {self._name(node.node_id)} {'does not answer' if here else 'is away'}")
+        node.ask(again=True)
 
     async def _kept(self, execution_id: str, wanted: Wanted) -> AsyncGenerator[Piece | Note]:
         """From the hub alone: the status if it has all, else the copy of the result, else what the status has."""

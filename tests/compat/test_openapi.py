@@ -26,7 +26,7 @@ from tests.support.hub_process import wasm_job
 from tests.support.people import People
 from wire.messages import EngineCapability
 
-CASES = int(os.environ.get("TENDER_API_CASES", "160"))
+CASES = int(os.environ.get("TENDER_API_CASES", "100"))
 """Over all operations together: half of them at an open hub, half at one with users; half of each against the document.
 `make fuzz` asks for 10,000."""
 ENDLESS = "/api/v1/events"

@@ -8,7 +8,7 @@ from tests.fault.planted import PLANTED
 from tests.fault.sim.chaos import Action
 from tests.fault.sim.story import Setting, tell
 
-QUICK = ["hold leak", "auto-ack", "want delta instead of set"]
+QUICK = ["auto-ack", "want delta instead of set"]
 MOST = 40
 """Stories until a bug must have been found: about a minute of CPU time."""
 BUSY = Setting(nodes=3, seconds=1800.0, jobs=16, actions=24)

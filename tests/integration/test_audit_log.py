@@ -97,6 +97,7 @@ class Changes:
         return path.replace("{}", webhook_id), {}, f"webhook {webhook_id}"
 
     async def done(self):
+        self.bench.nodes["north"].script = (E.ACCEPTED, E.RUNNING, E.COMPLETED)
         job_id = await self.submit()
         await self.people.ask("admin", "GET", f"jobs/{job_id}?wait=30s")
         return job_id

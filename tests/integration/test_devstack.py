@@ -147,6 +147,7 @@ def test_an_agent_that_is_killed_is_started_again_and_runs_jobs(folder):
         assert stack.runs(job()).state == "Completed"
 
 
+@pytest.mark.long
 def test_settings_of_nodes_come_from_files_and_bad_ones_are_said(folder):
     good, bad = folder / "box.toml", folder / "bad.toml"
     good.write_text('[labels]\nsite = "attic"\n')
@@ -162,6 +163,7 @@ def test_settings_of_nodes_come_from_files_and_bad_ones_are_said(folder):
         pass
 
 
+@pytest.mark.long
 def test_two_devstacks_on_one_folder_are_refused(folder):
     with (
         Devstack(folder, "--nodes", "0"),
@@ -192,6 +194,7 @@ def test_a_port_that_is_taken_and_a_folder_that_cannot_be_are_one_clear_line(fol
         pass
 
 
+@pytest.mark.long
 def test_a_folder_with_a_private_podman_can_be_removed_after_the_stop():
     with tempfile.TemporaryDirectory(prefix="tds-") as name:  # its end fails on a mount that was left
         with Devstack(Path(name), "--nodes", "1", "--podman", "first") as stack, HubClient(stack.url) as client:

@@ -331,6 +331,19 @@ async def test_a_silent_node_is_told_of_and_not_waited_for_without_follow(bench,
     assert log.notes[0] == "node north does not answer"
 
 
+async def test_a_question_that_was_lost_is_asked_again_before_the_node_counts_as_silent(bench, url):
+    outputs = bench.hub.joblogs.outputs
+    outputs.look, outputs.answer = 0.05, 20
+    job_id, _, teller, _ = await running(bench)
+    async with listening(url, job_id) as log:
+        await until(lambda: len(teller.open) > 1)
+        assert "again" in teller.open[-1].args
+        await teller.tell("one\n", 0)
+        await teller.end()
+        await log.rest()
+    assert (log.out, log.notes) == ("one\n", [])
+
+
 async def test_who_follows_a_job_before_it_runs_waits_for_its_execution(bench, url):
     job = wasm_job()
     job["Tasks"][0]["Timeouts"] = {"QueueTimeout": 60}

@@ -73,6 +73,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(scratch):
     assert time.monotonic() - began < 120
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_demo_with_keep_stays_up_until_ctrl_c(scratch):
     demo = subprocess.Popen(

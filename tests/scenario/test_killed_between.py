@@ -53,6 +53,7 @@ async def test_submitted_when_the_hub_dies_before_it_answers_the_same_token_find
     await completes_once(fleet, job["id"], notebook)
 
 
+@pytest.mark.long
 async def test_submitted_while_nobody_can_take_it_survives_the_hub(tmp_path, notebook):
     async with Fleet(tmp_path, {}) as fleet:
         late = traced_job(notebook, Task={"Timeouts": {"QueueTimeout": "10m"}})
@@ -102,6 +103,7 @@ async def _forgot_holds(fleet: Fleet, name: str) -> bool:
     return not await node_rows(fleet.nodes[name], "SELECT 1 FROM holds")
 
 
+@pytest.mark.long
 async def test_bid_when_the_node_dies_after_its_bid_it_keeps_its_word(gated, gates, notebook):
     job_id = await gated.hub.submit(traced_job(notebook))
     gates["north"].say("yes")
@@ -124,6 +126,7 @@ async def _came_back(fleet: Fleet) -> bool:
     return found[0]["ep"] > 1
 
 
+@pytest.mark.long
 async def test_declined_when_the_node_dies_its_reason_stays(gated, gates, notebook):
     job_id = await gated.hub.submit(traced_job(notebook))
     gates["north"].say("no")

@@ -110,6 +110,7 @@ async def test_awarded_when_the_hub_dies_and_the_winner_stays_away_another_gets_
 # --- inputs being brought -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_preparing_when_the_hub_dies_its_blobs_are_brought_from_the_next_one(fleet, notebook):
     async with web_server() as site:
         page = held_page(site, "/first", b"brought")
@@ -143,6 +144,7 @@ async def test_running_when_the_hub_dies_the_work_ends_without_it(fleet, noteboo
     assert done["ID"] == execution_id
 
 
+@pytest.mark.long
 async def test_running_when_the_broker_dies_nothing_is_repeated(fleet, notebook):
     job_id, execution_id = await running(fleet, notebook)
     before = broker_pid(fleet.hub)
@@ -171,6 +173,7 @@ async def test_running_when_hub_broker_and_agent_die_at_once_the_work_is_found_a
 # --- told, accepted, receipt --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_completed_while_the_broker_hangs_and_dies_it_is_told_through_the_next_one(fleet, notebook):
     job_id, execution_id = await running(fleet, notebook)
     before = broker_pid(fleet.hub)

@@ -70,6 +70,7 @@ async def test_jobs_that_came_and_ended_after_the_backup_are_known_again_with_th
     await completes_once(fleet, await fleet.hub.submit(traced_job(later)), later)
 
 
+@pytest.mark.long
 async def test_work_that_runs_through_the_restore_is_neither_ended_nor_given_out_again(fleet, tmp_path):
     old, new = Notebook(tmp_path / "old"), Notebook(tmp_path / "new")
     known = await fleet.hub.submit(traced_job(old, Traced().note().wait_for(), Name="known"))
@@ -92,6 +93,7 @@ async def _known(fleet: Fleet, job_id: str) -> bool:
     return [row["state"] for row in found] == ["running", "running"]
 
 
+@pytest.mark.long
 async def test_a_slot_that_was_open_at_the_backup_is_not_tendered_before_its_node_was_heard(fleet, tmp_path):
     """The backup knows the job, not the execution: the node that ran it is away when the hub comes back."""
     book = Notebook(tmp_path / "book")
