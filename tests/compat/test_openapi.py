@@ -20,10 +20,10 @@ from schemathesis.specs.openapi.checks import (
 from hub.api.described.bodies import WITHOUT
 from hub.api.described.operations import operations
 from hub.api.openapi import TAGS
-from tests.support.bacalhau import served
 from tests.support.hub_bench import hub_bench
 from tests.support.hub_process import wasm_job
 from tests.support.people import People
+from tests.support.served import served
 from wire.messages import EngineCapability
 
 CASES = int(os.environ.get("TENDER_API_CASES", "100"))

@@ -19,8 +19,8 @@ from bacalhau_apiclient.models.timeout_config import TimeoutConfig
 from bacalhau_apiclient.rest import ApiException
 
 from tests.support.bacalhau import sdk as bacalhau_sdk
-from tests.support.bacalhau import served, until
-from tests.support.hub_bench import hub_bench
+from tests.support.hub_bench import hub_bench, until
+from tests.support.served import served
 from wire.states import ExecutionState
 
 MODULE = "data:application/wasm;base64,AGFzbQEAAAA="

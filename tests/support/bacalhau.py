@@ -6,14 +6,9 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from bacalhau_sdk.config import init_config
 from bacalhau_sdk.jobs import Jobs
-
-from hub.api.routes import make_api
-from hub.server import ApiServer
-from tests.support.hub_bench import HubBench, until
 
 
 class Sdk:
@@ -40,18 +35,6 @@ class Sdk:
 
 
 @contextlib.asynccontextmanager
-async def served(bench: HubBench) -> AsyncGenerator[str]:
-    """The bench's hub on a socket; gives its URL."""
-    server = ApiServer(msgspec.structs.replace(bench.config, api_port=0), None)
-    task = asyncio.create_task(server.serve(make_api(bench.hub)))
-    try:
-        yield server.url
-    finally:
-        server.stop()
-        await task
-
-
-@contextlib.asynccontextmanager
 async def sdk(url: str, folder: Path, patch: pytest.MonkeyPatch) -> AsyncGenerator[Sdk]:
     """The SDK as its users set it up: by environment."""
     host, _, port = url.removeprefix("http://").rpartition(":")
@@ -64,6 +47,3 @@ async def sdk(url: str, folder: Path, patch: pytest.MonkeyPatch) -> AsyncGenerat
         yield made
     finally:
         await asyncio.to_thread(made.close)
-
-
-__all__ = ["Sdk", "sdk", "served", "until"]

@@ -9,16 +9,28 @@ import msgspec
 from hub.api.routes import make_api
 from hub.server import ApiServer
 from tests.support.hub_bench import HubBench
+from tests.support.scenario import until
 
 
 @contextlib.asynccontextmanager
-async def served(bench: HubBench) -> AsyncGenerator[str]:
-    """Serve; gives the URL."""
+async def served(bench: HubBench, patience: float = 0.2) -> AsyncGenerator[str]:
+    """Serve; gives the URL. `patience`: seconds that a body may take."""
     server = ApiServer(msgspec.structs.replace(bench.config, api_port=0), None)
-    task = asyncio.create_task(server.serve(make_api(bench.hub, patience=0.2)))
+    task = asyncio.create_task(server.serve(make_api(bench.hub, patience=patience)))
     try:
+        await until(lambda: _answers(server.port))
         yield server.url
     finally:
         server.stop()
         await asyncio.wait({task}, timeout=10)
         await task
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
