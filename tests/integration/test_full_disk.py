@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.support.hub_bench import hub_bench
+from tests.support.hub_bench import hub_bench, until
 from tests.support.hub_process import wasm_job
 from tests.support.loopfs import loop_disk
 from wire.database import Database
@@ -124,8 +124,9 @@ async def test_a_hub_on_a_full_disk_refuses_new_jobs_answers_and_takes_results(d
         node = await bench.node("north")
         node.script = ()
         job_id = await bench.submit(wasm_job())
+        await until(lambda: node.orders)
         disk.fill()
-        execution_id = (await bench.executions(job_id))[0]["ID"]
+        execution_id = node.orders[0].execution_id
         for state in ("accepted", "running", "completed"):
             await node.report(execution_id, state)
         for _ in range(40):
