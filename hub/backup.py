@@ -18,7 +18,7 @@ from hub.store import schema
 from wire import clock
 from wire.database import snapshot
 from wire.failures import Conflict, InvalidRequest, NotFound
-from wire.wholefile import write_whole
+from wire.wholefile import sync_folder, write_whole
 
 DATABASE, INDEX = "hub.db", "backup.json"
 VERSION = 1
@@ -146,11 +146,3 @@ def copy_whole(source: Path, target: Path) -> None:
 
 def _new(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

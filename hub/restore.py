@@ -7,12 +7,13 @@ import secrets
 import shutil
 from pathlib import Path
 
-from hub.backup import DATABASE, Index, copy_whole, digest, read_index, sync_folder
+from hub.backup import DATABASE, Index, copy_whole, digest, read_index
 from hub.folder import LOCK
 from hub.store import adoption, audit
 from wire import clock
 from wire.database import Connection, Database
 from wire.only_one import only_one
+from wire.wholefile import sync_folder
 
 log = logging.getLogger(__name__)
 

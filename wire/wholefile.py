@@ -18,7 +18,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_once(path: Path, data: bytes, *, mode: int = 0o600) -> bytes:
@@ -31,7 +31,7 @@ def write_once(path: Path, data: bytes, *, mode: int = 0o600) -> bytes:
                 path.hardlink_to(partial)
         finally:
             partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     return path.read_bytes()
 
 
@@ -46,8 +46,9 @@ def _partial(path: Path, data: bytes, mode: int) -> Path:
     return partial
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk: what was made, renamed or removed in it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -11,6 +11,7 @@ import msgspec
 from agent.executors.base import ExitReport
 from wire import failpoints
 from wire.failures import Reason
+from wire.wholefile import sync_folder
 
 FILE_CAP = 64 * 1024
 """Bytes read of any of these files; ours are far smaller."""
@@ -140,11 +141,3 @@ class RunFolder:
                 os.close(descriptor)
         except (OSError, msgspec.DecodeError):
             return None
-
-
-def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,7 @@ import msgspec
 
 from agent.install.layout import SLOTS, Layout
 from wire.failures import Conflict
-from wire.wholefile import write_whole
+from wire.wholefile import sync_folder, write_whole
 
 STAMP = "slot.json"
 CAP = 256 * 1024
@@ -69,8 +69,4 @@ def switch(layout: Layout, name: str) -> None:
     fresh = layout.home / f".current.{secrets.token_hex(4)}"
     fresh.symlink_to(Path("slots") / name)
     fresh.replace(layout.link)
-    descriptor = os.open(layout.home, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(layout.home)

@@ -12,10 +12,10 @@ import msgspec
 import wasmtime
 
 from agent.executors.process_names import birth_of
-from agent.executors.run_folder import sync_folder
 from agent.executors.wasm_orders import ModuleFile
 from agent.executors.wasm_spec import refusal
 from wire.failures import ExecutionFailed, Reason
+from wire.wholefile import sync_folder
 
 CPU_SECONDS = 300
 MEMORY = 3 * 1024**3
