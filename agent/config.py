@@ -1,6 +1,5 @@
 """The agent's settings: one TOML file, overridden by command-line options, checked whole before anything starts."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,14 +8,12 @@ from msgspec import Struct
 from agent.config_options import merge
 from agent.config_rules import check
 from agent.limits import Limits
-from wire.failures import InvalidRequest, TooLarge
 from wire.hooks.settings import HookSettings
 from wire.job import Seconds
 from wire.problems import Problems
+from wire.settings_file import read_settings
 from wire.strict_json import check_tree
 from wire.strict_read import read_struct
-
-FILE_CAP = 1024 * 1024
 
 
 class HubSettings(Struct, frozen=True):
@@ -146,7 +143,7 @@ class AgentConfig(Struct, frozen=True):
 
 def load(path: Path | None, options: Mapping[str, object] | None = None) -> AgentConfig:
     """The settings in `path` (None: only defaults) with `options` on top. Raises InvalidRequest with all problems."""
-    return read(_toml(path) if path else {}, options)
+    return read(read_settings(path, "--config") if path else {}, options)
 
 
 def read(document: dict[str, object], options: Mapping[str, object] | None = None) -> AgentConfig:
@@ -159,17 +156,3 @@ def read(document: dict[str, object], options: Mapping[str, object] | None = Non
     check(config, problems)
     problems.raise_if_any()
     return config
-
-
-def _toml(path: Path) -> dict[str, object]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_CAP + 1)
-    except OSError as error:
-        raise InvalidRequest(f"cannot read {path}: {error.strerror}", hint="give the file with --config") from None
-    if len(data) > FILE_CAP:
-        raise TooLarge(f"{path} is larger than {FILE_CAP} bytes", hint="this is hardly a settings file")
-    try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"{path} is not valid TOML: {error}", hint="see https://toml.io") from None

@@ -1,6 +1,5 @@
 """What the hub's owner decides about jobs: defaults by type, weights of the ranking, quotas, hooks on bids."""
 
-import tomllib
 from pathlib import Path
 
 import msgspec
@@ -8,15 +7,15 @@ from msgspec import Struct
 
 from hub.hook_rules import BidRules, check_bidding, check_programs
 from wire.addresses import AddressPolicy
-from wire.failures import InvalidRequest, TooLarge
+from wire.failures import InvalidRequest
 from wire.job import ENDING_TYPES, JOB_TYPES, RANKERS, Engine, Job, JobDefaults, Publisher, Seconds, Task, Timeouts
 from wire.job_rules import validate
 from wire.problems import Problems
 from wire.quantities import parse_size
+from wire.settings_file import read_settings
 from wire.strict_json import check_tree
 from wire.strict_read import read_struct
 
-FILE_CAP = 1024 * 1024
 DAY = 86_400
 
 
@@ -66,17 +65,7 @@ class Policy(Struct, frozen=True):
 
 def load(path: Path) -> Policy:
     """The policy in a file. Raises InvalidRequest with all that is wrong with it, or with the programs it names."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_CAP + 1)
-    except OSError as error:
-        raise InvalidRequest(f"cannot read {path}: {error.strerror}", hint="give the file with --policy") from None
-    if len(data) > FILE_CAP:
-        raise TooLarge(f"{path} is larger than {FILE_CAP} bytes", hint="this is hardly a settings file")
-    try:
-        policy = read(tomllib.loads(data.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"{path} is not valid TOML: {error}", hint="see https://toml.io") from None
+    policy = read(read_settings(path, "--policy"))
     check_programs(policy.bidding)
     return policy
 
