@@ -42,7 +42,7 @@ def doctor(
         api_host=api_host,
         api_port=api_port,
         hub_id=hub_id,
-        brokers=[] if broker == "managed" else broker.split(","),
+        brokers=options.brokers(broker),
         broker_host=broker_host,
         broker_port=broker_port,
         broker_ca=broker_ca,

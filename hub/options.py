@@ -19,3 +19,8 @@ BrokerKey = Annotated[str, typer.Option(help="The hub's key for your own broker.
 HubId = Annotated[str, typer.Option(help="Name of this hub.")]
 AllowOpen = Annotated[bool, typer.Option("--allow-open", help="Listen beyond loopback without users.")]
 PolicyFile = Annotated[Path | None, typer.Option(help="TOML with job defaults, weights, quotas and hooks on bids.")]
+
+
+def brokers(text: str) -> list[str]:
+    """The addresses that `--broker` names; none for the managed one."""
+    return [] if text == "managed" else text.split(",")
