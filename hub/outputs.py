@@ -17,7 +17,7 @@ from wire.failures import NotFound, Unavailable
 from wire.loglines import kept_parts, last_lines
 from wire.states import TERMINAL_EXECUTIONS, ExecutionState
 
-LOOK = 2.5
+LOOK = 5.0
 """Seconds of silence after which the execution is looked at again."""
 ANSWER = 10.0
 """Seconds that a node has to answer when nothing more will be printed."""
