@@ -10,12 +10,6 @@ from tests.support.hub_process import wasm_job
 from wire.states import ExecutionState as E
 
 
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
-
-
 async def many(bench, jobs, status=200):
     answer = await bench.call("PUT", "submissions", json={"Jobs": jobs})
     assert answer.status_code == status, answer.text

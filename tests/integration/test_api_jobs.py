@@ -6,18 +6,12 @@ import base64
 import msgspec
 import pytest
 
-from tests.support.hub_bench import hub_bench, until
+from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
 from wire.states import ExecutionState as E
 
 MODULE = b"\0asm\1\0\0\0" + bytes(4000)
 DATA_URL = "data:application/wasm;base64," + base64.b64encode(MODULE).decode()
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 def with_url(url, key="URL"):

@@ -7,17 +7,11 @@ import pytest
 
 from hub.api.rules import RULES, shape
 from tests.support.enrolment import Applicant
-from tests.support.hub_bench import PLENTY, hub_bench
+from tests.support.hub_bench import PLENTY
 from wire import messages as m
 from wire.resources import Resources
 from wire.states import Membership, NodeState
 from wire.topics import Channel
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 async def names(bench, **query):

@@ -9,7 +9,6 @@ import tarfile
 import msgspec
 import pytest
 
-from tests.support.hub_bench import hub_bench
 from tests.support.hub_process import wasm_job
 from wire import manifest as manifests
 from wire import messages as m
@@ -17,12 +16,6 @@ from wire.states import ExecutionState, NodeState
 from wire.topics import Channel
 
 FILES = {"stdout": b"hello\n", "exitCode": b"0", "stderr": b"", "out/big.bin": os.urandom(200_000)}
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 async def completed(bench, node):

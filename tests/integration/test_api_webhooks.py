@@ -14,12 +14,6 @@ HOOKS = "/api/v1/webhooks"
 GOOD = {"URL": "https://hooks.example/tender"}
 
 
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
-
-
 async def add(bench, **wish):
     answer = await bench.call("POST", HOOKS, json=GOOD | wish)
     assert answer.status_code == 200, answer.text

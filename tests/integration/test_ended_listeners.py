@@ -7,26 +7,13 @@ import json
 import httpx
 import pytest
 
-from tests.support.hub_bench import E, hub_bench, until
+from tests.support.hub_bench import E, until
 from tests.support.hub_process import wasm_job
 from tests.support.listening import listening
 from tests.support.people import People, basic
-from tests.support.served import served
 from wire import clock
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
-
-
-@pytest.fixture
-async def url(bench):
-    async with served(bench) as where:
-        yield where
 
 
 @pytest.fixture

@@ -2,16 +2,7 @@
 
 import asyncio
 
-import pytest
-
-from tests.support.hub_bench import hub_bench
 from tests.support.hub_process import wasm_job
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 async def test_the_history_tells_who_declined_and_why_with_code_and_hint(bench):

@@ -5,19 +5,13 @@ import tracemalloc
 
 import pytest
 
-from tests.support.hub_bench import hub_bench, until
+from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
 from wire.resources import Resources
 from wire.states import ExecutionState as E
 
 ROUND = 400
 """Executions of one job, of which nothing may stay in memory."""
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 def sized(**fields):

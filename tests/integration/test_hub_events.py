@@ -10,23 +10,10 @@ import httpx
 import pytest
 
 from hub.feed import PAGE
-from tests.support.hub_bench import hub_bench, until
+from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
-from tests.support.served import served
 
 STEPS = ["Submission", "State Update", "Scheduling"]
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
-
-
-@pytest.fixture
-async def url(bench):
-    async with served(bench) as where:
-        yield where
 
 
 class Events:

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from tests.support.hub_bench import hub_bench, until
+from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
 from wire import messages as m
 from wire.failures import Reason
@@ -14,12 +14,6 @@ from wire.resources import Resources
 from wire.states import Desired, TenderState
 from wire.states import ExecutionState as E
 from wire.topics import Address, Channel, Topics
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 async def tenders(bench, job_id):

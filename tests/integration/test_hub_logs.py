@@ -9,10 +9,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from hub.logs import GRANT, HELD, Logs
-from tests.support.hub_bench import E, hub_bench, until
+from tests.support.hub_bench import E, until
 from tests.support.hub_process import wasm_job
 from tests.support.listening import listening
-from tests.support.served import served
 from tests.support.teller import Teller
 from wire import messages as m
 from wire.loglines import LEFT_OUT, STREAM_CAP, head_cap
@@ -20,18 +19,6 @@ from wire.states import NodeState
 from wire.topics import Channel
 
 HEAD, LOST = head_cap(STREAM_CAP), 7_000_000
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
-
-
-@pytest.fixture
-async def url(bench):
-    async with served(bench) as where:
-        yield where
 
 
 async def running(bench, **fields):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.hub_bench import PLENTY, hub_bench, until
+from tests.support.hub_bench import PLENTY, until
 from tests.support.hub_process import wasm_job
 from wire import clock
 from wire import messages as m
@@ -11,12 +11,6 @@ from wire.states import NodeState
 from wire.topics import Channel
 
 IN_A = [{"Key": "hall", "Operator": "=", "Values": ["a"]}]
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 async def put(bench, path, body=None, status=200):

@@ -13,12 +13,6 @@ from tests.support.served import served
 LISTS = ("jobs", "jobs/x/history", "jobs/x/executions", "jobs/x/why", "/api/v1/audit")
 
 
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
-
-
 def held(answer, status, field, value=""):
     """Whether an answer refuses with field, value and hint."""
     assert answer.status_code == status, answer.text

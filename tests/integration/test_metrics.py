@@ -2,11 +2,10 @@
 
 import re
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.documents import code, table, text_of
-from tests.support.hub_bench import hub_bench, until
+from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
 from tests.support.people import People
 from wire.messages import Health, NodeStatus
@@ -30,12 +29,6 @@ NAMED = {
     "API latencies": "tender_api_seconds",
     "process": "process_resident_memory_bytes",
 }
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 async def families(bench):

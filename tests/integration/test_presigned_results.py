@@ -6,17 +6,11 @@ import tarfile
 import httpx
 import pytest
 
-from tests.support.hub_bench import hub_bench, until
+from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
 from tests.support.s3 import S3Server, s3_fixture  # noqa: F401
 from wire import messages as m
 from wire.states import ExecutionState
-
-
-@pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
 
 
 @pytest.fixture

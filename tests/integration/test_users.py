@@ -15,12 +15,6 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-async def bench(tmp_path):
-    async with hub_bench(tmp_path / "hub") as running:
-        yield running
-
-
-@pytest.fixture
 async def people(bench):
     some = People(bench)
     await some.add("root", ["*"], ["*"])
