@@ -11,7 +11,6 @@ from tui import audit, screen
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, Shown
 from tui.cli.watch import Watch
-from tui.screen import Output
 from wire.failures import Conflict
 
 app = typer.Typer(
@@ -41,9 +40,6 @@ def _list(hub: Hub, shown: Shown, filters: dict[str, str], limit: int) -> None:
     with hub.client() as client:
         found = audit.wanted(client, filters, limit)
     entries = [audit.shown(line) for line in found]
-    if shown.output is not Output.TABLE:
-        screen.data(msgspec.to_builtins(entries), shown.output)
-        return
     rows = [
         (
             entry.seq,
@@ -55,7 +51,7 @@ def _list(hub: Hub, shown: Shown, filters: dict[str, str], limit: int) -> None:
         )
         for entry in entries
     ]
-    screen.table(("SEQ", "TIME", "USER", "ACTION", "OBJECT", "DETAILS"), rows, hide_header=shown.hide_header)
+    shown.listing(msgspec.to_builtins(entries), ("SEQ", "TIME", "USER", "ACTION", "OBJECT", "DETAILS"), rows)
 
 
 @app.command()

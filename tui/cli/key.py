@@ -9,7 +9,6 @@ from tui.cli.grouped import grouped
 from tui.cli.options import Hub, Shown
 from tui.cli.user import May, Spaces
 from tui.cli.watch import Watch
-from tui.screen import Output
 from wire.quantities import parse_duration
 
 app = typer.Typer(
@@ -28,14 +27,11 @@ def list_keys(hub: Hub, shown: Shown, watch: Watch) -> None:
 def _list(hub: Hub, shown: Shown) -> None:
     with hub.client() as client:
         reply = client.get(KEYS)
-    if shown.output is not Output.TABLE:
-        screen.data(reply, shown.output)
-        return
     rows = [
         (one["ID"], one["User"], one["Label"], " ".join(one["Capabilities"] or ["as its user"]), one["Expires"])
         for one in reply["Items"]
     ]
-    screen.table(("ID", "USER", "LABEL", "MAY", "EXPIRES"), rows, hide_header=shown.hide_header)
+    shown.listing(reply, ("ID", "USER", "LABEL", "MAY", "EXPIRES"), rows)
 
 
 @app.command()

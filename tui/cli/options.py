@@ -1,12 +1,14 @@
 """Options that many commands share, and the client that talks to the hub they name."""
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from tui import screen
 from tui.client import HubClient
 from tui.hub_choice import choose
 from tui.profiles import Profiles, config_folder
@@ -59,6 +61,13 @@ class Shown:
 
     output: Annotated[Output, Option(help="How to print the answer.")] = Output.TABLE
     hide_header: Annotated[bool, Option("--hide-header", help="Leave the headings out.")] = False
+
+    def listing(self, answer: Any, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """The whole answer for programs, or its rows under their headings for people."""
+        if self.output is Output.TABLE:
+            screen.table(columns, rows, hide_header=self.hide_header)
+        else:
+            screen.data(answer, self.output)
 
 
 @dataclass(frozen=True)

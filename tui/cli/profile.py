@@ -11,7 +11,6 @@ from tui.cli.grouped import grouped
 from tui.cli.options import Shown, profile_names
 from tui.client import hub_url, trusting
 from tui.profiles import CA_CAP, Credential, Profiles, config_folder, read_capped
-from tui.screen import Output
 from wire.failures import InvalidRequest
 
 app = typer.Typer(
@@ -73,11 +72,8 @@ def list_profiles(shown: Shown) -> None:
         }
         for name, one in sorted(known.profiles.items())
     ]
-    if shown.output is not Output.TABLE:
-        screen.data(rows, shown.output)
-        return
     cells = [("*" if one["InUse"] else "", one["Name"], one["URL"], one["CA"], one["SignsIn"]) for one in rows]
-    screen.table(("", "NAME", "URL", "CA", "SIGNS IN BY"), cells, hide_header=shown.hide_header)
+    shown.listing(rows, ("", "NAME", "URL", "CA", "SIGNS IN BY"), cells)
 
 
 @app.command()

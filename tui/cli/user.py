@@ -8,7 +8,6 @@ from tui import screen
 from tui.cli.grouped import grouped
 from tui.cli.options import Hub, Shown
 from tui.cli.watch import Watch
-from tui.screen import Output
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Users of the hub: add, change, remove."
@@ -35,14 +34,11 @@ def list_users(hub: Hub, shown: Shown, watch: Watch) -> None:
 def _list(hub: Hub, shown: Shown) -> None:
     with hub.client() as client:
         reply = client.get(USERS)
-    if shown.output is not Output.TABLE:
-        screen.data(reply, shown.output)
-        return
     rows = [
         (one["Name"], " ".join(one["Capabilities"]), " ".join(one["Namespaces"]), "yes" if one["HasPassword"] else "")
         for one in reply["Items"]
     ]
-    screen.table(("NAME", "MAY", "NAMESPACES", "PASSWORD"), rows, hide_header=shown.hide_header)
+    shown.listing(reply, ("NAME", "MAY", "NAMESPACES", "PASSWORD"), rows)
 
 
 @app.command()

@@ -9,7 +9,6 @@ from tui.cli.grouped import grouped
 from tui.cli.options import Hub, Shown
 from tui.cli.watch import Watch
 from tui.flags import pairs
-from tui.screen import Output
 from wire.failures import TenderError
 
 app = typer.Typer(
@@ -58,15 +57,12 @@ def list_webhooks(
 def _list(hub: Hub, shown: Shown, namespace: str) -> None:
     with hub.client() as client:
         reply = client.get(WEBHOOKS, {"namespace": namespace})
-    if shown.output is not Output.TABLE:
-        screen.data(reply, shown.output)
-        return
     rows = [
         (screen.short(one["ID"]), one["Namespace"], one["URL"], _told(one), one["State"], one["Waiting"], _why(one))
         for one in reply["Items"]
     ]
     headings = ("ID", "NAMESPACE", "URL", "TOLD OF", "STATE", "WAITING", "MESSAGE")
-    screen.table(headings, rows, hide_header=shown.hide_header)
+    shown.listing(reply, headings, rows)
 
 
 def _told(one: dict[str, Any]) -> str:
@@ -92,14 +88,11 @@ def deliveries(
     """What was sent or waits, the newest first."""
     with hub.client() as client:
         reply = client.get(f"{WEBHOOKS}/{name}/deliveries", {"limit": limit, "state": state})
-    if shown.output is not Output.TABLE:
-        screen.data(reply, shown.output)
-        return
     rows = [
         (screen.moment(one["CreateTime"]), one["Type"], one["JobID"], one["State"], one["Tries"], one["Message"])
         for one in reply["Items"]
     ]
-    screen.table(("MADE", "TYPE", "JOB", "STATE", "TRIES", "MESSAGE"), rows, hide_header=shown.hide_header)
+    shown.listing(reply, ("MADE", "TYPE", "JOB", "STATE", "TRIES", "MESSAGE"), rows)
 
 
 @app.command()
