@@ -34,7 +34,7 @@ async def check(config: AgentConfig) -> Finding:
         try:
             async with asyncio.timeout(PATIENCE):
                 _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
-            writer.close()
+            writer.transport.abort()
             return Finding("broker", "pass", f"{broker} answers")
         except TimeoutError:
             failures.append(f"{broker}: no answer within {PATIENCE:g} s")

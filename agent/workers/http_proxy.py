@@ -11,13 +11,13 @@ import resource
 import select
 import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from agent.executors.http_network import HOST, PORT, ProxyAnswer, ProxyOrder
 from agent.workers.http_exchange import Exchange
-from agent.workers.http_gate import READ_CAP, Connection, Gate, Refused, Target
+from agent.workers.http_gate import READ_CAP, Gate, Refused, Target
 from agent.workers.namespaces import NotEntered, listener_in
 
 ORDER_CAP = 256 * 1024
@@ -32,24 +32,23 @@ LATE = ("concurrent.futures.thread", "encodings.idna")
 
 @dataclass
 class Proxy:
-    """What is open now, and what was refused."""
+    """How many connections are open now, and how many were refused."""
 
     gate: Gate
-    open: set["asyncio.Task[None]"] = field(default_factory=set["asyncio.Task[None]"])
+    open: int = 0
     refusals: int = 0
 
-    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Called for each connection."""
-        if len(self.open) >= CONNECTIONS:
+        if self.open >= CONNECTIONS:
             writer.write(b"HTTP/1.1 503 busy\r\nContent-Length: 0\r\nConnection: close\r\nRetry-After: 1\r\n\r\n")
             writer.close()
             return
-        task = asyncio.get_running_loop().create_task(self._one((reader, writer)))
-        self.open.add(task)
-        task.add_done_callback(self.open.discard)
-
-    async def _one(self, work: Connection) -> None:
-        await Exchange(self.gate, work, self._note).run()
+        self.open += 1
+        try:
+            await Exchange(self.gate, (reader, writer), self._note).run()
+        finally:
+            self.open -= 1
 
     def _note(self, target: Target | None, refused: Refused) -> None:
         self.refusals += 1
@@ -84,8 +83,6 @@ async def _serve(proxy: Proxy, listener: socket.socket, ended: int) -> None:
     await over
     loop.remove_reader(ended)
     server.close()
-    for task in proxy.open:
-        task.cancel()
 
 
 def _take_lock(path: str) -> None:

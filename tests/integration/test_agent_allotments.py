@@ -106,7 +106,7 @@ async def fetch(port: int, host: str = "127.0.0.1") -> str:
                 continue
             writer.write(b"GET /id HTTP/1.0\r\n\r\n")
             got = await reader.read()
-            writer.close()
+            writer.transport.abort()
             return got.decode().rpartition("\r\n\r\n")[2].strip()
 
 

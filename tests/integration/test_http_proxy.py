@@ -9,6 +9,7 @@ import pytest
 from agent.executors.http_network import Way
 from agent.workers.http_gate import Gate
 from agent.workers.http_proxy import CONNECTIONS, Proxy
+from tests.support.listening import listening
 from tests.support.web import answer, web_server
 
 NAMES = {"www.plant.example": ["127.0.0.1"], "inside.plant.example": ["10.0.0.7"], "www.other.example": ["127.0.0.1"]}
@@ -37,7 +38,7 @@ class Bench:
             writer.write_eof()
         async with asyncio.timeout(20):
             got = await reader.read()
-        writer.close()
+        writer.transport.abort()
         return got
 
     async def get(self, host: str, path: str = "/page") -> bytes:
@@ -48,13 +49,9 @@ class Bench:
 async def proxied(**changes) -> AsyncGenerator[Bench]:
     way = Way(changes.get("domains", DOMAINS), changes.get("allow", ["www.plant.example"]))
     proxy = Proxy(Gate(way, look_up))
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    async with web_server() as site, server:
+    async with web_server() as site, listening(proxy.serve) as port:
         site.pages["*"] = [answer("200 OK", b"the page")]
-        yield Bench(server.sockets[0].getsockname()[1], site)
-        for task in proxy.open:
-            task.cancel()
-        await asyncio.gather(*proxy.open, return_exceptions=True)
+        yield Bench(port, site)
 
 
 @pytest.fixture(name="bench")
@@ -171,8 +168,7 @@ async def test_a_body_goes_up_in_chunks_once_it_is_asked_for(bench):
         writer.write(b"HTTP/1.0 201 Created\r\n\r\nthanks")
         writer.close()
 
-    async with await asyncio.start_server(server, "127.0.0.1", 0) as other:
-        port = other.sockets[0].getsockname()[1]
+    async with listening(server) as port:
         got = await bench.say(
             f"PUT http://www.plant.example:{port}/ HTTP/1.1\nHost: x\nExpect: 100-continue\n"
             "Transfer-Encoding: chunked\n\n",
@@ -191,8 +187,7 @@ async def test_a_tunnel_carries_bytes_both_ways_and_half_closes(bench):
         writer.write(await reader.read())
         writer.close()
 
-    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(echo) as port:
         request = f"CONNECT www.plant.example:{port} HTTP/1.1\nHost: x\n\n"
         got = await bench.say(request, more=bytes(range(256)), end=True)
     head, _, rest = got.partition(b"\r\n\r\n")
@@ -224,7 +219,7 @@ async def test_more_connections_than_it_takes_are_told_to_come_again(bench):
     reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
     assert (await reader.read()).startswith(b"HTTP/1.1 503 busy")
     for one in [*writers, writer]:
-        one.close()
+        one.transport.abort()
     async with asyncio.timeout(10):
         while not (await bench.get("www.plant.example")).startswith(b"HTTP/1.1 200"):
             await asyncio.sleep(0.01)

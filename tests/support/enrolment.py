@@ -27,6 +27,7 @@ from hub.registry import Registry
 from hub.store.schema import SCHEMA, VERSION
 from hub.tokens import TokenDesk
 from tests.support.broker import make_csr
+from tests.support.listening import listening
 from wire import clock
 from wire.database import Database
 from wire.enrolment import ENROL_PATH, EnrolmentRequest, RenewalRequest
@@ -91,7 +92,6 @@ class EnrolmentBench:
             else:
                 writer.write(f"HTTP/1.1 {status} x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
                 await writer.drain()
-        writer.close()
 
     async def _answer(self, path: str, body: bytes) -> tuple[int, bytes]:
         self.requests.append(path)
@@ -109,10 +109,9 @@ class EnrolmentBench:
         self, context: ssl.SSLContext | None = None, *, port: int = 0
     ) -> AsyncGenerator["EnrolmentBench"]:
         """Answer by HTTP on a free port of 127.0.0.1, or by HTTPS with `context`."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=context)
         scheme = "https" if context else "http"
-        self.at(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        async with server:
+        async with listening(self._serve, context, port) as bound:
+            self.at(f"{scheme}://127.0.0.1:{bound}")
             yield self
 
 

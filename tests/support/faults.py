@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.fleet import AgentProcess, Fleet
+from tests.support.listening import listening
 from tests.support.scenario import Gate, Notebook, settings
 
 
@@ -76,9 +77,7 @@ class Relay:
 async def relay_to(port: int) -> AsyncGenerator[Relay]:
     """A relay on a free port of 127.0.0.1."""
     relay = Relay(port)
-    server = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
-    relay.port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with listening(relay.accept) as relay.port:
         yield relay
         await relay.cut()
 

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.listening import listening
+
 TLS_HANDSHAKE = b"\x16"
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -24,11 +26,9 @@ class HookServer:
         self.requests: list[tuple[str, bytes]] = []
         self.connections = 0
         self.port = 0
-        self._open: set[asyncio.StreamWriter] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._open.add(writer)
         try:
             first = await reader.readexactly(1)
             if first == TLS_HANDSHAKE:
@@ -41,13 +41,6 @@ class HookServer:
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             pass
-        finally:
-            self._open.discard(writer)
-            writer.close()
-
-    def hang_up(self) -> None:
-        for writer in self._open:
-            writer.transport.abort()
 
 
 def plain(status: str, body: bytes, *headers: str) -> Script:
@@ -85,14 +78,8 @@ def dripping(start: bytes, drop: bytes, pause: float) -> Script:
 @asynccontextmanager
 async def hook_server(tls: ssl.SSLContext | None = None) -> AsyncGenerator[HookServer]:
     server = HookServer()
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
-    server.port = int(listening.sockets[0].getsockname()[1])
-    try:
+    async with listening(server.serve, tls) as server.port:
         yield server
-    finally:
-        listening.close()
-        server.hang_up()
-        await listening.wait_closed()
 
 
 def self_signed(folder: Path, name: str = "localhost") -> tuple[ssl.SSLContext, Path]:

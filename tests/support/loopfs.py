@@ -13,6 +13,8 @@ from pathlib import Path
 SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN; with `NOLOGFLUSH` all that is not on the disk is lost, as when the power fails."""
 NOLOGFLUSH = 2
+PATIENCE = 30.0
+"""Most seconds until nobody holds the disk any more."""
 
 
 class LoopDisk:
@@ -66,14 +68,28 @@ class LoopDisk:
         _run("mount", "-o", "remount,abort", str(self.root))
 
     def remount(self) -> None:
-        """Off, and on again with the journal replayed."""
-        for _ in range(200):
+        """Off, and on again with the journal replayed.
+
+        A container that starts beside the test has a copy of the mount for a moment. As long as there is one, the
+        kernel hands out the file system that was cut, which answers all with an error: then once more.
+        """
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
             if _tried("umount", str(self.root)).returncode == 0:
-                break
+                self.mount()
+                if self._works():
+                    return
             time.sleep(0.02)
-        else:
-            raise RuntimeError("the disk is still in use")
-        self.mount()
+        raise RuntimeError("the disk is still in use")
+
+    def _works(self) -> bool:
+        probe = self.root / "probe"
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         _tried("umount", "-l", str(self.root))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hub.pki import Pki
 from tests.support.broker import client_context, issue
+from tests.support.listening import listening
 
 CONNECT, PUBLISH, SUBSCRIBE, PINGREQ = 1, 3, 8, 12
 NOT_AUTHORIZED = 0x87
@@ -50,7 +51,6 @@ class ScriptedBroker:
                 kind, body = await _packet(reader)
                 self._answer(kind, body, writer)
                 await writer.drain()
-        writer.close()
 
     def _answer(self, kind: int, body: bytes, writer: asyncio.StreamWriter) -> None:
         match kind >> 4:
@@ -89,7 +89,5 @@ async def scripted_broker(folder: Path) -> AsyncGenerator[ScriptedBroker]:
     credentials = Pki(folder / "pki").server("broker", ())
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(credentials.certificate, credentials.key)
-    async with await asyncio.start_server(broker.serve, "127.0.0.1", 0, ssl=context) as server:
-        broker.port = server.sockets[0].getsockname()[1]
+    async with listening(broker.serve, context) as broker.port:
         yield broker
-        server.close()

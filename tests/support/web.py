@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+from tests.support.listening import listening
+
 Script = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -22,20 +24,9 @@ class WebServer:
         self.scripts: dict[str, Script] = {}
         self.asked: list[str] = []
         self.url = ""
-        self._open: set[asyncio.Task[None]] = set()
-
-    async def close(self) -> None:
-        """Hang up on everybody who waits for the rest of an answer."""
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             path = head.split(" ", 2)[1]
             self.asked.append(path)
@@ -45,18 +36,15 @@ class WebServer:
                 pages = self.pages.get(path) or self.pages.get("*") or [answer("404 Not Found")]
                 writer.write(pages.pop(0) if len(pages) > 1 else pages[0])
             await writer.drain()
-        writer.close()
 
 
 @contextlib.asynccontextmanager
 async def web_server() -> AsyncGenerator[WebServer]:
     """A server on a free port of 127.0.0.1."""
     site = WebServer()
-    server = await asyncio.start_server(site.handle, "127.0.0.1", 0)
-    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
+    async with listening(site.handle) as port:
+        site.url = f"http://127.0.0.1:{port}"
         yield site
-        await site.close()
 
 
 class Link:
@@ -66,7 +54,6 @@ class Link:
         self._target = target
         self._open = asyncio.Event()
         self._open.set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.gate: int | None = None
         self.sent = 0
         self.held = asyncio.Event()
@@ -85,10 +72,12 @@ class Link:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             above, below = await asyncio.open_connection("127.0.0.1", self._target)
-            down = asyncio.create_task(self._pump(above, writer))
-            self._tasks.add(down)
-            await self._pump(reader, below, count=True)
-            await down
+            try:
+                async with asyncio.TaskGroup() as pumps:
+                    pumps.create_task(self._pump(above, writer))
+                    pumps.create_task(self._pump(reader, below, count=True))
+            finally:
+                below.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool = False) -> None:
         with contextlib.suppress(OSError):
@@ -108,11 +97,8 @@ class Link:
 async def link_to(port: int) -> AsyncGenerator[Link]:
     """A link on a free port of 127.0.0.1 to `port`."""
     link = Link(port)
-    server = await asyncio.start_server(link.accept, "127.0.0.1", 0)
-    link.port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with listening(link.accept) as link.port:
         yield link
-        link.release()
 
 
 def held_page(site: WebServer, path: str, body: bytes) -> asyncio.Event:

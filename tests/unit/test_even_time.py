@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.session import heed_dates
+from tests.support.listening import listening
 from wire.even_time import EvenTime
 
 S = 10**9
@@ -81,13 +82,15 @@ def certificates(folder, starts: dt.timedelta, lasts: dt.timedelta) -> ssl.SSLCo
 
 
 async def reaches(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
-    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=server) as listening:
-        port = listening.sockets[0].getsockname()[1]
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with listening(serve, server) as port:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname="localhost")
         except ssl.SSLCertVerificationError:
             return False
-        writer.close()
+        writer.transport.abort()
         return True
 
 
