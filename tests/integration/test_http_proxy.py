@@ -9,7 +9,7 @@ import pytest
 from agent.executors.http_network import Way
 from agent.workers.http_gate import Gate
 from agent.workers.http_proxy import CONNECTIONS, Proxy
-from tests.support.listening import listening
+from tests.support.served_port import served_port
 from tests.support.web import answer, web_server
 
 NAMES = {"www.plant.example": ["127.0.0.1"], "inside.plant.example": ["10.0.0.7"], "www.other.example": ["127.0.0.1"]}
@@ -49,7 +49,7 @@ class Bench:
 async def proxied(**changes) -> AsyncGenerator[Bench]:
     way = Way(changes.get("domains", DOMAINS), changes.get("allow", ["www.plant.example"]))
     proxy = Proxy(Gate(way, look_up))
-    async with web_server() as site, listening(proxy.serve) as port:
+    async with web_server() as site, served_port(proxy.serve) as port:
         site.pages["*"] = [answer("200 OK", b"the page")]
         yield Bench(port, site)
 
@@ -168,7 +168,7 @@ async def test_a_body_goes_up_in_chunks_once_it_is_asked_for(bench):
         writer.write(b"HTTP/1.0 201 Created\r\n\r\nthanks")
         writer.close()
 
-    async with listening(server) as port:
+    async with served_port(server) as port:
         got = await bench.say(
             f"PUT http://www.plant.example:{port}/ HTTP/1.1\nHost: x\nExpect: 100-continue\n"
             "Transfer-Encoding: chunked\n\n",
@@ -187,7 +187,7 @@ async def test_a_tunnel_carries_bytes_both_ways_and_half_closes(bench):
         writer.write(await reader.read())
         writer.close()
 
-    async with listening(echo) as port:
+    async with served_port(echo) as port:
         request = f"CONNECT www.plant.example:{port} HTTP/1.1\nHost: x\n\n"
         got = await bench.say(request, more=bytes(range(256)), end=True)
     head, _, rest = got.partition(b"\r\n\r\n")

@@ -27,7 +27,7 @@ from hub.registry import Registry
 from hub.store.schema import SCHEMA, VERSION
 from hub.tokens import TokenDesk
 from tests.support.broker import make_csr
-from tests.support.listening import listening
+from tests.support.served_port import served_port
 from wire import clock
 from wire.database import Database
 from wire.enrolment import ENROL_PATH, EnrolmentRequest, RenewalRequest
@@ -110,7 +110,7 @@ class EnrolmentBench:
     ) -> AsyncGenerator["EnrolmentBench"]:
         """Answer by HTTP on a free port of 127.0.0.1, or by HTTPS with `context`."""
         scheme = "https" if context else "http"
-        async with listening(self._serve, context, port) as bound:
+        async with served_port(self._serve, context, port) as bound:
             self.at(f"{scheme}://127.0.0.1:{bound}")
             yield self
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from tests.support.fleet import AgentProcess, Fleet
-from tests.support.listening import listening
 from tests.support.scenario import Gate, Notebook, settings
+from tests.support.served_port import served_port
 
 
 @contextlib.contextmanager
@@ -77,7 +77,7 @@ class Relay:
 async def relay_to(port: int) -> AsyncGenerator[Relay]:
     """A relay on a free port of 127.0.0.1."""
     relay = Relay(port)
-    async with listening(relay.accept) as relay.port:
+    async with served_port(relay.accept) as relay.port:
         yield relay
         await relay.cut()
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.listening import listening
+from tests.support.served_port import served_port
 
 TLS_HANDSHAKE = b"\x16"
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -78,7 +78,7 @@ def dripping(start: bytes, drop: bytes, pause: float) -> Script:
 @asynccontextmanager
 async def hook_server(tls: ssl.SSLContext | None = None) -> AsyncGenerator[HookServer]:
     server = HookServer()
-    async with listening(server.serve, tls) as server.port:
+    async with served_port(server.serve, tls) as server.port:
         yield server
 
 

@@ -1,56 +1,81 @@
-"""A server of a test that leaves no connection behind, which would warn in whatever test comes next."""
+"""A client of the hub's logs, as Bacalhau's is one: a plain WebSocket that reads frames until the hub closes it."""
 
-import asyncio
 import contextlib
-import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import json
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from typing import Any, Self
+from urllib.parse import urlencode
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedOK
 
-PATIENCE = 10.0
-"""Most seconds until the last connection has ended."""
+TYPES = {1: "stdout", 2: "stderr"}
 
 
-class _Guests:
-    """Who is being served."""
+class Listener:
+    """Reads frames. `texts` is what came by execution and stream; without details the execution is ''."""
 
-    def __init__(self, serve: Serve) -> None:
-        self._serve = serve
-        self._here: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.frames: list[dict[str, Any]] = []
+        self.parts: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self.notes: list[str] = []
+        self.error = ""
 
-    async def welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._here[task] = writer
+    @property
+    def texts(self) -> dict[tuple[str, str], str]:
+        return {key: "".join(parts) for key, parts in self.parts.items()}
+
+    @property
+    def out(self) -> str:
+        return self._of("stdout")
+
+    @property
+    def err(self) -> str:
+        return self._of("stderr")
+
+    def _of(self, name: str) -> str:
+        return "".join(text for (_, stream), text in self.texts.items() if stream == name)
+
+    async def frame(self) -> dict[str, Any] | None:
+        """The next frame; None when the hub closed the connection in the ordinary way."""
         try:
-            await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            writer.transport.abort()
-        finally:
-            writer.close()
-            del self._here[task]
+            text = await self.socket.recv()
+        except ConnectionClosedOK:
+            return None
+        assert isinstance(text, str)
+        assert text.endswith("\n")
+        frame: dict[str, Any] = json.loads(text)
+        self.frames.append(frame)
+        value = frame["value"]
+        if value["Line"]:
+            self.parts[frame.get("execution", ""), TYPES[value["Type"]]].append(value["Line"])
+        self.notes += [frame["note"]] if "note" in frame else []
+        self.error = frame.get("error", self.error)
+        return frame
 
-    async def dismiss(self) -> None:
-        for task in self._here:
-            task.cancel()
-        await asyncio.gather(*self._here, return_exceptions=True)
+    async def until(self, text: str) -> Self:
+        """Read on until this was printed."""
+        recent = self.out
+        while text not in recent:
+            frame = await self.frame()
+            assert frame is not None, f"closed before {text!r}: {self.out[-500:]!r} {self.error}"
+            recent = recent[-len(text) :] + frame["value"]["Line"]
+        return self
+
+    async def rest(self) -> Self:
+        """Read to the end."""
+        while await self.frame() is not None:
+            pass
+        return self
 
 
 @contextlib.asynccontextmanager
-async def listening(serve: Serve, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncGenerator[int]:
-    """Serve each connection to a port of 127.0.0.1, by default a free one, and yield that.
-
-    Whoever is being served at the end is cut off.
-    """
-    guests = _Guests(serve)
-    server = await asyncio.start_server(guests.welcome, "127.0.0.1", port, ssl=tls)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        # Before 3.12 a server that is closed first would not be waited for.
-        ended = asyncio.create_task(server.wait_closed())
-        await asyncio.sleep(0)
-        server.close()
-        await guests.dismiss()
-        async with asyncio.timeout(PATIENCE):
-            await ended
+async def listening(url: str, job: str, key: str = "", **query: Any) -> AsyncGenerator[Listener]:
+    """Listen to a job; `url` is the hub's, `key` an API key."""
+    asked = urlencode({key: str(value).lower() if value is True else value for key, value in query.items()})
+    place = f"{url.replace('http', 'ws', 1)}/api/v1/orchestrator/jobs/{job}/logs?{asked}"
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with connect(place, compression=None, proxy=None, additional_headers=headers) as socket:
+        yield Listener(socket)

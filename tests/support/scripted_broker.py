@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hub.pki import Pki
 from tests.support.broker import client_context, issue
-from tests.support.listening import listening
+from tests.support.served_port import served_port
 
 CONNECT, PUBLISH, SUBSCRIBE, PINGREQ = 1, 3, 8, 12
 NOT_AUTHORIZED = 0x87
@@ -89,5 +89,5 @@ async def scripted_broker(folder: Path) -> AsyncGenerator[ScriptedBroker]:
     credentials = Pki(folder / "pki").server("broker", ())
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(credentials.certificate, credentials.key)
-    async with listening(broker.serve, context) as broker.port:
+    async with served_port(broker.serve, context) as broker.port:
         yield broker

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from tests.support.listening import listening
+from tests.support.served_port import served_port
 
 Script = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
@@ -42,7 +42,7 @@ class WebServer:
 async def web_server() -> AsyncGenerator[WebServer]:
     """A server on a free port of 127.0.0.1."""
     site = WebServer()
-    async with listening(site.handle) as port:
+    async with served_port(site.handle) as port:
         site.url = f"http://127.0.0.1:{port}"
         yield site
 
@@ -97,7 +97,7 @@ class Link:
 async def link_to(port: int) -> AsyncGenerator[Link]:
     """A link on a free port of 127.0.0.1 to `port`."""
     link = Link(port)
-    async with listening(link.accept) as link.port:
+    async with served_port(link.accept) as link.port:
         yield link
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.session import heed_dates
-from tests.support.listening import listening
+from tests.support.served_port import served_port
 from wire.even_time import EvenTime
 
 S = 10**9
@@ -85,7 +85,7 @@ async def reaches(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with listening(serve, server) as port:
+    async with served_port(serve, server) as port:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname="localhost")
         except ssl.SSLCertVerificationError:
