@@ -8,8 +8,8 @@ import json
 import sqlite3  # noqa: TID251  a reader from outside
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import msgspec
@@ -116,14 +116,22 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def faults_in(hub: Path, nodes: Iterable[Path]) -> list[str]:
+    """As `check`, for the data folders of a real hub and of real nodes."""
+    with ExitStack() as stack:
+        opened = {
+            json.loads((node / "identity/node.json").read_text())["node_id"]: stack.enter_context(
+                closing(_open(node / "agent.db"))
+            )
+            for node in nodes
+        }
+        return check(stack.enter_context(closing(_open(hub / "hub.db"))), opened)
+
+
 def main(arguments: list[str]) -> int:
     """Print what is wrong with real folders; returns how much, at most 100."""
     hub, *nodes = [Path(one) for one in arguments]
-    opened = {json.loads((n / "identity/node.json").read_text())["node_id"]: _open(n / "agent.db") for n in nodes}
-    with closing(_open(hub / "hub.db")) as connection:
-        faults = check(connection, opened)
-    for one in opened.values():
-        one.close()
+    faults = faults_in(hub, nodes)
     for fault in faults:
         print(fault)
     print(f"{len(faults)} faults")

@@ -1,11 +1,9 @@
 """A hub that is restored from an old backup: nodes tell it what it no longer has; nothing is lost or run twice."""
 
-import asyncio
-import sys
-
 import pytest
 
 from tests.support.fleet import Fleet
+from tests.support.restoring import backed_up, hub_command, restored
 from tests.support.scenario import (
     Notebook,
     Traced,
@@ -21,23 +19,6 @@ from tests.support.scenario import (
 LOCAL = {"Publisher": {"Type": "local"}}
 
 
-async def hub_command(*words: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hub", *words,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, stdin=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    said, _ = await process.communicate()
-    return f"{process.returncode}: {said.decode()}"
-
-
-async def restored(fleet: Fleet, backup) -> None:
-    """The hub dies, loses its disk, and comes back from the backup."""
-    await fleet.hub.kill9()
-    answer = await hub_command("restore", str(backup), "--data-dir", str(fleet.hub.folder))
-    assert answer.startswith("0:"), answer
-    await fleet.hub.start()
-
-
 @pytest.fixture
 async def fleet(tmp_path):
     nodes = {name: settings(tmp_path, name) for name in ("north", "east")}
@@ -49,8 +30,7 @@ async def test_jobs_that_came_and_ended_after_the_backup_are_known_again_with_th
     before = Notebook(tmp_path / "before")
     first = await fleet.hub.submit(traced_job(before, Name="before"))
     await completes_once(fleet, first, before)
-    answer = await hub_command("backup", str(tmp_path / "backup"), "--data-dir", str(fleet.hub.folder))
-    assert answer.startswith("0:"), answer
+    await backed_up(fleet, tmp_path / "backup")
     books = [Notebook(tmp_path / f"after-{n}") for n in range(6)]
     jobs = [await fleet.hub.submit(traced_job(book, Name=f"after-{n}", Task=LOCAL)) for n, book in enumerate(books)]
     accepted = [await completes_once(fleet, job, book) for job, book in zip(jobs, books, strict=True)]
@@ -75,8 +55,7 @@ async def test_work_that_runs_through_the_restore_is_neither_ended_nor_given_out
     old, new = Notebook(tmp_path / "old"), Notebook(tmp_path / "new")
     known = await fleet.hub.submit(traced_job(old, Traced().note().wait_for(), Name="known"))
     await until(lambda: old.lines)
-    answer = await hub_command("backup", str(tmp_path / "backup"), "--data-dir", str(fleet.hub.folder))
-    assert answer.startswith("0:"), answer
+    await backed_up(fleet, tmp_path / "backup")
     unknown = await fleet.hub.submit(traced_job(new, Traced().note().wait_for(), Name="unknown", Count=2))
     await until(lambda: new.lines == 2)
     old.go()
@@ -101,8 +80,7 @@ async def test_a_slot_that_was_open_at_the_backup_is_not_tendered_before_its_nod
         await node.stop()
     job = await fleet.hub.submit(traced_job(book))
     await until(lambda: _waits(fleet, job))
-    answer = await hub_command("backup", str(tmp_path / "backup"), "--data-dir", str(fleet.hub.folder))
-    assert answer.startswith("0:"), answer
+    await backed_up(fleet, tmp_path / "backup")
     north, east = fleet.nodes["north"], fleet.nodes["east"]
     await north.start()
     one = await completes_once(fleet, job, book)

@@ -29,14 +29,25 @@ def frozen(pid: int) -> Generator[None]:
 
 
 class Relay:
-    """A TCP link to a port: `hold` keeps everything that comes down, `cut` ends all connections for good."""
+    """A TCP link to a port: `hold` keeps everything that comes down, `cut` ends all connections for good.
+
+    `sever` lets nobody through until `mend`.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._down = asyncio.Event()
         self._down.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._severed = False
         self.port = 0
+
+    async def sever(self) -> None:
+        self._severed = True
+        await self.cut()
+
+    def mend(self) -> None:
+        self._severed = False
 
     def hold(self) -> None:
         self._down.clear()
@@ -50,6 +61,9 @@ class Relay:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._severed:
+            writer.transport.abort()
+            return
         self._tasks.add(task)
         try:
             above, below = await asyncio.open_connection("127.0.0.1", self._target)

@@ -33,10 +33,10 @@ class Traced(Program):
         )
         return self
 
-    def wait_for(self, name: str = "go") -> Self:
-        """Until a file of this name lies in the notebook's folder."""
+    def wait_for(self, name: str = "go", *, nap_for: float = 0.02) -> Self:
+        """Until a file of this name lies in the notebook's folder; looks again after each nap, in seconds."""
         path = self._place(name.encode())
-        nap = Program(free=self.free).sleep(0.02)
+        nap = Program(free=self.free).sleep(nap_for)
         self.data += nap.data
         self.free = nap.free
         label = f"$again{len(self.steps)}"
