@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from agent.transfer_orders import S3Put
 from agent.workers.progress import Meter
 from agent.workers.s3_client import missing, upload_gone
+from agent.workers.upload_journal import Upload, UploadJournal
 from wire import failpoints
 from wire.failures import ExecutionFailed, Reason
 from wire.tree import MIB
@@ -33,18 +34,6 @@ class Source(msgspec.Struct, frozen=True):
     fd: int
     size: int
     sha256: str
-
-
-class Upload(msgspec.Struct, forbid_unknown_fields=True):
-    """A multipart upload under way, as stored in the state file. Parts are ETags by number."""
-
-    endpoint: str
-    bucket: str
-    key: str
-    sha256: str
-    part_size: int
-    upload_id: str
-    parts: dict[int, str] = {}
 
 
 class Region(io.RawIOBase):
@@ -95,6 +84,7 @@ class Objects:
         self._client = client
         self._order = order
         self._meter = meter
+        self._journal = UploadJournal(Path(order.work))
 
     def there(self, key: str, size: int, sha256: str) -> bool:
         """Whether the object lies there with this size and sha256."""
@@ -112,7 +102,7 @@ class Objects:
     def put(self, key: str, source: Source) -> None:
         """Make sure that the object lies there whole."""
         if self.there(key, source.size, source.sha256):
-            self._state(key).unlink(missing_ok=True)
+            self._journal.drop(key)
             return
         if source.size <= self._order.part_size:
             body = Region(source.fd, 0, source.size, self._meter)
@@ -139,19 +129,16 @@ class Objects:
             except ClientError as fault:
                 if not upload_gone(fault):
                     raise
-                self._state(key).unlink(missing_ok=True)
+                self._journal.drop(key)
             else:
-                self._state(key).unlink(missing_ok=True)
+                self._journal.drop(key)
                 return
         raise ExecutionFailed(Reason("s3-unavailable", "S3 forgot the multipart upload again and again"))
 
     def _resumed(self, key: str, source: Source) -> Upload | None:
         """The upload of the state file with the parts that the server still has; None to begin."""
-        try:
-            upload = msgspec.json.decode(self._state(key).read_bytes(), type=Upload)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
-        if (upload.endpoint, upload.bucket, upload.key) != (self._order.endpoint, self._order.bucket, key):
+        upload, order = self._journal.read(key), self._order
+        if upload is None or (upload.endpoint, upload.bucket, upload.key) != (order.endpoint, order.bucket, key):
             return None
         try:
             if upload.sha256 != source.sha256:
@@ -181,7 +168,7 @@ class Objects:
         begun = self._client.create_multipart_upload(Bucket=order.bucket, Key=key, Metadata={"sha256": source.sha256})
         failpoints.at("upload.begun")
         upload = Upload(order.endpoint, order.bucket, key, source.sha256, part_size, begun["UploadId"])
-        self._store(upload)
+        self._note(upload)
         return upload
 
     def _send_missing(self, upload: Upload, source: Source) -> None:
@@ -201,7 +188,7 @@ class Objects:
             )
             failpoints.at("upload.part")
             upload.parts[number] = sent["ETag"]
-            self._store(upload)
+            self._note(upload)
 
     def _complete(self, upload: Upload) -> None:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(upload.parts.items())]
@@ -211,16 +198,6 @@ class Objects:
         )
         failpoints.at("upload.after")
 
-    def _state(self, key: str) -> Path:
-        return Path(self._order.work) / f"upload-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-
-    def _store(self, upload: Upload) -> None:
-        """Write the state durably before the next part, so that a kill costs one part and no orphan."""
-        path = self._state(upload.key)
-        part = path.with_suffix(".part")
-        with part.open("wb") as out:
-            out.write(msgspec.json.encode(upload))
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
+    def _note(self, upload: Upload) -> None:
+        self._journal.write(upload)
         self._meter.add(0)

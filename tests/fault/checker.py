@@ -110,7 +110,8 @@ def _agreement(
             yield f"I13: {node_id} has the order of {row['execution_id']}, which was given to {found['node_id']}"
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def opened(path: Path) -> sqlite3.Connection:
+    """A database as it lies there, for reading."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     connection.row_factory = sqlite3.Row
     return connection
@@ -121,11 +122,11 @@ def faults_in(hub: Path, nodes: Iterable[Path]) -> list[str]:
     with ExitStack() as stack:
         opened = {
             json.loads((node / "identity/node.json").read_text())["node_id"]: stack.enter_context(
-                closing(_open(node / "agent.db"))
+                closing(opened(node / "agent.db"))
             )
             for node in nodes
         }
-        return check(stack.enter_context(closing(_open(hub / "hub.db"))), opened)
+        return check(stack.enter_context(closing(opened(hub / "hub.db"))), opened)
 
 
 def main(arguments: list[str]) -> int:

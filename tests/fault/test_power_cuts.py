@@ -18,9 +18,9 @@ def cut(folder, cuts: int) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=1500)
     print(done.stdout)
     assert done.returncode == 0, done.stderr[-3000:]
-    figures = re.search(r"(\d+) cuts in \d+ s: (\d+) facts told, 0 lost, 0 bad databases", done.stdout)
+    figures = re.search(r"(\d+) cuts in \d+ s: (\d+) facts told, 0 lost, 0 faults found", done.stdout)
     assert figures is not None, f"seed {seed}: {done.stdout}"
-    assert int(figures[2]) > 2 * cuts, "too little was told to prove anything"
+    assert int(figures[2]) > 5 * cuts, "too little was told to prove anything"
 
 
 def test_some_power_cuts_lose_nothing(tmp_path):
