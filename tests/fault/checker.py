@@ -120,13 +120,13 @@ def opened(path: Path) -> sqlite3.Connection:
 def faults_in(hub: Path, nodes: Iterable[Path]) -> list[str]:
     """As `check`, for the data folders of a real hub and of real nodes."""
     with ExitStack() as stack:
-        opened = {
+        databases = {
             json.loads((node / "identity/node.json").read_text())["node_id"]: stack.enter_context(
                 closing(opened(node / "agent.db"))
             )
             for node in nodes
         }
-        return check(stack.enter_context(closing(opened(hub / "hub.db"))), opened)
+        return check(stack.enter_context(closing(opened(hub / "hub.db"))), databases)
 
 
 def main(arguments: list[str]) -> int:
