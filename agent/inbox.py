@@ -28,6 +28,7 @@ from wire.messages import (
     Want,
 )
 from wire.outbox import Outbox
+from wire.sparing import is_told
 from wire.topics import Address
 
 log = logging.getLogger(__name__)
@@ -87,9 +88,9 @@ class Inbox:
     def _refused(self, packet: Packet, refused: Refused) -> None:
         """Each is counted; said are the first, the tenth, the hundredth …, because nobody bounds how many come."""
         self.counters[refused.word] += 1
-        count = str(self.counters[refused.word])
-        if count.rstrip("0") == "1":
-            log.warning("refused a document (%s of %s) on %s: %s", count, refused.word, packet.topic[:128], refused)
+        count = self.counters[refused.word]
+        if is_told(count):
+            log.warning("refused a document (%d of %s) on %s: %s", count, refused.word, packet.topic[:128], refused)
 
     def _dispatch(self, address: Address, message: Message, packet: Packet) -> Awaitable[None] | None:
         """Do what needs no commit now; return what does."""

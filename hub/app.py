@@ -133,6 +133,7 @@ async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeepi
         asyncio.create_task(hub.retention.run(), name="retention"),
         asyncio.create_task(hub.webhooks.courier.run(), name="webhooks"),
         asyncio.create_task(hub.inbox.replaced.wait(), name="replaced"),
+        asyncio.create_task(hub.metrics.lag.run(), name="loop lag"),
         asyncio.create_task(supervisor.watch(Writes(hub.database)), name="watchdog"),
     ]
     stop = asyncio.create_task(stopping.wait(), name="stop")

@@ -18,7 +18,7 @@ from hub.joblogs import JobLogs
 from hub.listeners import Listeners
 from hub.logs import Logs
 from hub.membership import Members
-from hub.metrics import Live, Metrics
+from hub.metrics import Heard, Live, Metrics
 from hub.orders import Orders
 from hub.outputs import Outputs
 from hub.parts import Hub
@@ -85,7 +85,7 @@ async def build(config: HubConfig, database: Database, pki: Pki, topics: Topics,
     facts = HubFacts(hub_id=config.hub_id, order_key=core.signer.public, brokers=brokers, root=topics.root)
     results = Results(config.data_dir / "results", fetches, core.registry)
     access = await open_access(config, database)
-    metrics = _metrics(core, work)
+    metrics = _metrics(core, work, inbox)
     webhooks = await open_webhooks(config, database, metrics, url)
     work.dispatcher.over += [metrics.job_over, webhooks.courier.job_over]
     await _restoration(core, work, inbox)
@@ -206,9 +206,10 @@ async def _upkeep(core: Core, work: Work, inbox: Inbox) -> Upkeep:
     return upkeep
 
 
-def _metrics(core: Core, work: Work) -> Metrics:
+def _metrics(core: Core, work: Work, inbox: Inbox) -> Metrics:
     metrics = Metrics()
-    metrics.registry.register(Live(core.registry, core.board, core.database))
+    metrics.registry.register(Live(core.registry, core.board, core.database, metrics.lag))
+    metrics.registry.register(Heard(inbox.refused, work.tracker.rows))
     work.auctioneer.settled.append(metrics.tender_ended)
     work.hooks.tell(metrics.hook_answered)
     return metrics

@@ -30,11 +30,13 @@ class Fetches:
         self._courier, self._next_seq = courier, next_seq
         self._open: dict[str, _Fetch] = {}
 
-    def chunk(self, node_id: str, response: Response) -> None:
-        """A chunk came. Dropped unless it was asked for from this node."""
+    def chunk(self, node_id: str, response: Response) -> bool:
+        """A chunk came. Dropped, and False, unless it was asked for from this node."""
         fetch = self._open.get(response.id)
-        if fetch is not None and fetch.node_id == node_id and not fetch.chunks.full():
-            fetch.chunks.put_nowait(response)
+        if fetch is None or fetch.node_id != node_id or fetch.chunks.full():
+            return False
+        fetch.chunks.put_nowait(response)
+        return True
 
     async def fetch(
         self, node_id: str, execution_id: str, sha256: str, into: Path, *, most: int, size: int | None = None

@@ -27,6 +27,7 @@ from wire.database import Connection, Database
 from wire.failures import Reason, TenderError, Untrusted
 from wire.link import Outgoing, Packet
 from wire.messages import (
+    REGISTRY,
     Bid,
     Capabilities,
     Command,
@@ -41,12 +42,12 @@ from wire.messages import (
     WantItem,
     decode,
 )
-from wire.signing import OVERHEAD, Keyring, Keyrings
+from wire.signing import Keyring, Keyrings
+from wire.sparing import is_told
 from wire.states import TERMINAL_EXECUTIONS, Desired, NodeState
 from wire.topics import Address, Channel, Topics
 
 log = logging.getLogger(__name__)
-MOST_BYTES = 128 * 1024
 Document = NodeStatus | Capabilities | Health | Held
 
 
@@ -145,11 +146,11 @@ class Inbox:
     # --- opening ------------------------------------------------------------------------------------
 
     def _open(self, packet: Packet) -> tuple[Address, Message]:
-        if len(packet.payload) > MOST_BYTES:
-            raise Untrusted("over the size cap", details={"reason": "oversized"})
         address = self._topics.parse(packet.topic)
         if address is None:
-            raise Untrusted("an unknown topic", details={"reason": "topic"})
+            raise Untrusted("an unknown topic", details={"reason": "wrong-topic"})
+        if len(packet.payload) > REGISTRY[address.channel].policy.cap:
+            raise Untrusted(f"{len(packet.payload)} bytes are over the cap", details={"reason": "oversized"})
         if address.channel is Channel.HUB:
             body = self._own.open(packet.topic, packet.payload)
         else:
@@ -159,14 +160,16 @@ class Inbox:
         if node is not None and message.ep < node.ep and isinstance(message, Document | Bid):
             raise Untrusted("an older epoch than one seen", details={"reason": "stale-epoch"})
         if isinstance(message, Bid) and message.tender_id != address.item:
-            raise Untrusted("topic and body name different tenders", details={"reason": "mismatch"})
+            raise Untrusted("topic and body name different tenders", details={"reason": "malformed"})
         return address, message
 
     def _refuse(self, packet: Packet, error: TenderError) -> None:
-        reason = error.details.get("reason", error.code.lower())
+        """Each is counted, under the words that nodes use too; a log that told of each could be flooded."""
+        reason = error.details.get("reason", "forged" if isinstance(error, Untrusted) else "malformed")
         self.refused[reason] += 1
-        if len(packet.payload) > OVERHEAD or not packet.retained:
-            log.warning("refused a document on %s: %s", packet.topic, error)
+        count = self.refused[reason]
+        if is_told(count):
+            log.warning("refused a document (%d of %s) on %s: %s", count, reason, packet.topic[:128], error)
 
     def _other_hub(self, message: HubStatus) -> None:
         """Two hubs on one database copy: the one with the older epoch steps back."""
@@ -226,7 +229,8 @@ class Inbox:
             case "blob" if "sha256" in message.args and not message.id:
                 self._send_blob(address.owner, message)
             case "blob":
-                self._fetches.chunk(address.owner, message)
+                if not self._fetches.chunk(address.owner, message):
+                    self.refused["chunk-unasked"] += 1
             case "logs":
                 if not self._logs.chunk(address.owner, message):
                     self.refused["log-unasked"] += 1

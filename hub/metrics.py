@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter as Count
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from hub.auction import Outcome
 from hub.board import Board
 from hub.config import VERSION
+from hub.looplag import LoopLag
 from hub.registry import Registry
 from hub.store.records import JobRecord
 from wire import clock
@@ -40,6 +41,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.lag = LoopLag()
         for one in (ProcessCollector, PlatformCollector, GCCollector):
             one(registry=self.registry)
         mine = self.registry
@@ -103,8 +105,8 @@ class Metrics:
 class Live(Collector):
     """What is true now: read from memory when it is asked for, never from the tables."""
 
-    def __init__(self, registry: Registry, board: Board, database: Database) -> None:
-        self._registry, self._board, self._db = registry, board, database
+    def __init__(self, registry: Registry, board: Board, database: Database, lag: LoopLag) -> None:
+        self._registry, self._board, self._db, self._lag = registry, board, database, lag
 
     def collect(self) -> Iterable[Metric]:
         nodes = list(self._registry.nodes.values())
@@ -125,10 +127,32 @@ class Live(Collector):
         yield _gauge("tender_outbox_oldest_seconds", "Age of the oldest such row of all nodes.", oldest)
         yield _gauge("tender_auctions_open", "Auctions that run now.", len(self._board.auctions))
         yield _gauge("tender_jobs_waiting_for_room", "Jobs that no node has room for now.", self._board.waiting)
+        yield _gauge("tender_loop_lag_seconds", "How late the loop was at most in the last 30 s.", self._lag.worst)
         commits, writes = float(self._db.commits), float(self._db.operations)
         yield CounterMetricFamily("tender_database_commits", "Commits since the start.", value=commits)
         yield CounterMetricFamily("tender_database_writes", "Writes in those commits.", value=writes)
         yield InfoMetricFamily("tender_build", "What runs here.", value={"version": VERSION})
+
+
+class Heard(Collector):
+    """What was not believed, and what nodes told of their work."""
+
+    def __init__(self, documents: Mapping[str, int], rows: Mapping[str, int]) -> None:
+        self._documents, self._rows = documents, rows
+
+    def collect(self) -> Iterable[Metric]:
+        refused = CounterMetricFamily(
+            "tender_documents_refused", "Documents that were not acted on, by reason.", labels=["reason"]
+        )
+        for reason, count in sorted(self._documents.items()):
+            refused.add_metric([reason], count)
+        yield refused
+        rows = CounterMetricFamily(
+            "tender_report_rows", "Rows that nodes told, by what became of them.", labels=["end"]
+        )
+        for end, count in sorted(self._rows.items()):
+            rows.add_metric([end], count)
+        yield rows
 
 
 def _gauge(name: str, says: str, value: float) -> GaugeMetricFamily:

@@ -1,6 +1,7 @@
 """What nodes report of their executions: committed in number order, once, then acknowledged with receipts."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -52,10 +53,12 @@ _event = msgspec.json.Decoder(NodeEvent)
 
 @dataclass
 class Applied:
-    """What one batch of rows changed. `lane` is the number committed after it."""
+    """What one batch of rows changed. `number` is the lane's after it; `new` and `repeated` count its rows."""
 
     lane: str
     number: int = 0
+    new: int = 0
+    repeated: int = 0
     changed: list[ExecutionRecord] = field(default_factory=list)
     completed: list[JobRecord] = field(default_factory=list)
     receipts: list[str] = field(default_factory=list)
@@ -69,7 +72,8 @@ class Tracker:
 
     def __init__(self, *, database: Database, board: Board, dispatcher: Dispatcher, courier: Courier) -> None:
         self._db, self._board, self._dispatcher, self._courier = database, board, dispatcher, courier
-        self.late = 0
+        self.rows = Counter[str](dict.fromkeys(("new", "repeated", "refused", "late"), 0))
+        """What became of the rows that came; those refused or late are among the others too."""
         self.may_return: Callable[[str], bool] = lambda _execution_id: False
         self.ask: Callable[[str, Collection[str]], None] = lambda _node_id, _ids: None
         self.committed: Callable[[str, str, int], None] = lambda _node_id, _lane, _number: None
@@ -78,10 +82,15 @@ class Tracker:
         """Commit a batch, then acknowledge it. Rows seen before change nothing; a gap ends the batch."""
         lane = "status" if isinstance(batch, StatusBatch) else "event"
         applied = await self._db.write(lambda connection: apply(connection, node_id, lane, batch.rows, self.may_return))
+        self.rows.update(
+            new=applied.new,
+            repeated=applied.repeated,
+            refused=len(applied.refusals),
+            late=sum(record.late for record in applied.changed),
+        )
         for job in applied.completed:
             self._dispatcher.job_moved(job)
         for record in applied.changed:
-            self.late += record.late
             self._dispatcher.changed(record)
         self._acknowledge(node_id, applied)
         if applied.unknown:
@@ -122,6 +131,7 @@ def apply(
     applied.number = stored
     for row in batch:
         if row.o <= applied.number:
+            applied.repeated += 1
             _repeat(connection, node_id, lane, row, applied)
             continue
         if row.o != applied.number + 1:
@@ -133,7 +143,8 @@ def apply(
         if bytes(row.body) != b"null":
             (_apply_status if lane == "status" else _apply_event)(connection, node_id, row, applied)
         applied.number = row.o
-    if applied.number != stored:
+    applied.new = applied.number - stored
+    if applied.new:
         fleet.set_lane(connection, node_id, lane, applied.number)
     return applied
 

@@ -93,7 +93,7 @@ class Keyrings:
         """The body, if sealed by `owner`. Raises Untrusted, also for an unknown owner."""
         public = self._lookup(owner)
         if public is None:
-            raise Untrusted(f"{owner} is not known here")
+            raise Untrusted(f"{owner} is not known here", details={"reason": "unknown-node"})
         ring = self._rings.get(public)
         if ring is None:
             ring = self._rings[public] = Keyring([public])

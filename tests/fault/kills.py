@@ -1,7 +1,7 @@
 """`python -m tests.fault.kills`: the agent is killed again and again while a container and a WASM program run.
 
-Real hub, broker, agent and Podman. Killed at any moment of its life: while it starts, looks for its work, connects, or
-is at ease. Each program notes its run in a file and ends with an exit code of its own when it is told to.
+Real hub, broker, agent and Podman. Killed at any moment of its life: while it starts, finds its work, connects, or is
+at ease. Each program notes its run in a file and ends with an exit code of its own when it is told to.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import random
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,10 @@ from tests.support.scenario import (
 
 CODES = {"container": 7, "program": 9}
 """The exit code of each, which its job takes for a success."""
-LIVES = 1.5
-"""How long an agent lives at most, by the time that one needs from its start to its word that it is ready. Each tenth
-lives until it has said so."""
+READY, TOOK_UP = "ready n-", "were taken up again"
+"""What an agent says once it is connected, and, before that, once it has found its work."""
+LIVES = (("", 1.5), (TOOK_UP, 0.3), (TOOK_UP, 0.3), (READY, 1.0))
+"""How long agents live, in turn: at most so many seconds from when they say this, or from their start."""
 SCRIPT = "echo ran >> /notebook/log; while [ ! -e /notebook/go ]; do sleep 0.2; done; echo told; exit 7"
 NODE = '[podman]\nsocket = "SOCKET"\n[engines]\nallow_unenforced_limits = true'
 SEEN = "{{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{.RestartCount}}"
@@ -92,46 +92,34 @@ async def kills(folder: Path, times: int = 200, seed: int = 1, podman: TestPodma
             query = "SELECT id FROM executions WHERE job_id = ?"
             ((row,)) = await hub_rows(fleet.hub, query, ids["program"])
             before = (await seen(service), worker(node, row["id"]))
-            await node.kill9()
-            longest, changes = LIVES * await _ready(node), 0
-            for number in range(1, times + 1):
+            changes = 0
+            for number in range(times):
                 await node.kill9()
                 changes += (await seen(service), worker(node, row["id"])) != before
                 _alive(before[1])
-                await (_ready(node) if number % 10 == 0 else _lives(node, chance.uniform(0, longest)))
-            if times % 10:
-                await node.kill9()
-                await _ready(node)
+                word, longest = LIVES[number % len(LIVES)]
+                await _lives(node, word)
+                await asyncio.sleep(chance.uniform(0, longest))
             for book in books.values():
                 book.go()
-            figures = {"kills": times, "longest_life": longest, "changes": changes, **_log_of(node)}
-            figures |= await _ended(fleet, ids, books)
+            figures = {"kills": times, "changes": changes, **await _ended(fleet, ids, books)}
+            figures |= {"took_up": _count(node, TOOK_UP), "ready": _count(node, READY)}
             left = await asyncio.to_thread(service.podman, "ps", "--all", "--quiet")
             figures["containers_left"] = len(left.split())
     return figures | counted.judged(fleet.hub, fleet.nodes.values())
 
 
-async def _ready(node: AgentProcess) -> float:
-    """Start it; seconds until its word that it is ready."""
-    began, before = time.monotonic(), _says_ready(node)
+async def _lives(node: AgentProcess, word: str) -> None:
+    """Start it, and wait until it says this."""
+    before = _count(node, word)
     await node.start()
-    await until(lambda: _says_ready(node) > before, 60)
-    return time.monotonic() - began
+    if word:
+        await until(lambda: _count(node, word) > before, 60)
 
 
-async def _lives(node: AgentProcess, seconds: float) -> None:
-    await node.start()
-    await asyncio.sleep(seconds)
-
-
-def _says_ready(node: AgentProcess) -> int:
-    return (node.folder / "log").read_text().count("ready n-")
-
-
-def _log_of(node: AgentProcess) -> counted.Figures:
-    """How many agents got as far as finding the work, and how many became ready."""
-    text = (node.folder / "log").read_text()
-    return {"took_up": text.count("were taken up again"), "ready": text.count("ready n-")}
+def _count(node: AgentProcess, word: str) -> int:
+    """How often agents of this node have said it."""
+    return (node.folder / "log").read_text().count(word) if word else 0
 
 
 def _alive(program: Started) -> None:

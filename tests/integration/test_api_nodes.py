@@ -74,7 +74,7 @@ async def test_a_node_is_approved_rejected_and_deleted(bench):
     assert told["Membership"] == "REJECTED"
     assert len(told["Tender"]["Why"]) == 500
     await node.say(Channel.STATE, m.NodeStatus(ep=2, state=NodeState.ONLINE))
-    assert bench.hub.inbox.refused["untrusted"] == 1
+    assert bench.hub.inbox.refused["unknown-node"] == 1
     await decide("delete")
     await decide("delete", 404)
     await bench.restart()

@@ -320,4 +320,4 @@ async def test_a_number_that_nobody_can_hold_is_refused_and_counted(bench, numbe
     topic = Topics().build(Address(channel, node.id, item))
     text = msgspec.json.encode(body).replace(b'"?"', str(number).encode())
     await bench.hub.inbox.receive([Packet(topic, node.signer.seal(topic, text), retained=False)])
-    assert bench.hub.inbox.refused["badrequest"] == 1
+    assert bench.hub.inbox.refused["malformed"] == 1

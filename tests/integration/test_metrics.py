@@ -1,13 +1,18 @@
 """What /metrics tells Prometheus: names, units and types by convention, and that each number moves with its thing."""
 
+import asyncio
 import re
+import time
 
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.documents import code, table, text_of
 from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
 from tests.support.people import People
+from wire import messages as m
+from wire.link import Packet
 from wire.messages import Health, NodeStatus
 from wire.states import ExecutionState as E
 from wire.states import NodeState
@@ -134,6 +139,31 @@ async def test_the_reasons_that_are_counted_by_name_have_an_end(bench):
         await bench.finished(await bench.submit(wasm_job()))
     found = (await families(bench))["tender_declines"]
     assert len({sample.labels["reason"] for sample in found.samples}) <= 61
+
+
+async def test_what_is_not_believed_and_what_is_told_twice_is_counted(bench):
+    node = await bench.node("north")
+    await bench.finished(await bench.submit(wasm_job()))
+    assert await value(bench, "tender_report_rows_total", end="new") == 3
+    status = m.ExecutionStatus(id="e-unknown", ver=1, state=E.RUNNING)
+    rows = [m.Row(number, msgspec.Raw(msgspec.json.encode(status))) for number in range(2, 5)]
+    await node.say(Channel.STATUS, m.StatusBatch(ep=1, rows=rows))
+    ends = {end: await value(bench, "tender_report_rows_total", end=end) for end in ("new", "repeated", "refused")}
+    assert ends == {"new": 4, "repeated": 2, "refused": 1}
+    for number in range(12):
+        await bench.hub.inbox.receive([Packet(f"tender/1/n/{node.id}/st", b"%d" % number, retained=False)])
+    assert await value(bench, "tender_documents_refused_total", reason="forged") == 12
+
+
+async def test_a_loop_that_was_blocked_says_so(bench):
+    lag = bench.hub.metrics.lag
+    looking = asyncio.create_task(lag.run())
+    await asyncio.sleep(0)
+    time.sleep(0.2)  # noqa: ASYNC251  this is what a hub must not do
+    await until(lambda: lag.worst > 0.1)
+    assert await value(bench, "tender_loop_lag_seconds") > 0.1
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
 
 
 async def test_nodes_are_counted_by_presence_and_what_they_have_not_told_by_age(bench):
