@@ -14,6 +14,7 @@ from wire import clock, failpoints
 from wire.backoff import Backoff
 from wire.failures import ExecutionFailed, Reason, TenderError
 from wire.messages import Command, Response
+from wire.pacing import Pace
 
 log = logging.getLogger(__name__)
 VERB = "blob"
@@ -38,6 +39,7 @@ class Blobs:
     def __init__(self, folder: Path, voice: Voice) -> None:
         self.folder, self._voice = folder, voice
         self._fetches: dict[str, _Fetch] = {}
+        self._down = Pace()
         self._grown, self._left = True, 0
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.partial"):
@@ -102,14 +104,26 @@ class Blobs:
             if self._voice.link is not None:
                 await self._voice.link.connected.wait()
             try:
-                await self._voice.say(Response(ep=self._voice.ep, args={"sha256": sha256}, offset=offset), VERB)
-                async with asyncio.timeout(CHUNK_TIMEOUT):
-                    return await self._answer(sha256, offset)
+                async with self._down.turn:
+                    return await self._chunk(sha256, offset)
             except ExecutionFailed:
                 raise
             except (TimeoutError, TenderError) as error:
                 log.info("blob %s at %d: %s", sha256, offset, error or "no answer")
             await asyncio.sleep(backoff.next())
+
+    async def _chunk(self, sha256: str, offset: int) -> tuple[bytes, int]:
+        """What the link brings in a moment: a large chunk would hold up orders and acknowledgements behind it."""
+        args, began = {"sha256": sha256, "most": str(self._down.data)}, clock.monotonic()
+        try:
+            async with asyncio.timeout(CHUNK_TIMEOUT):
+                await self._voice.say(Response(ep=self._voice.ep, args=args, offset=offset), VERB)
+                data, total = await self._answer(sha256, offset)
+        except TimeoutError:
+            self._down.anew()
+            raise
+        self._down.took(len(data) * 4 // 3, clock.monotonic() - began)
+        return data, total
 
     async def _answer(self, sha256: str, offset: int) -> tuple[bytes, int]:
         chunks = self._fetches[sha256].chunks

@@ -127,7 +127,7 @@ class Commands:
         answer = Response(ep=self._voice.ep, id=command.id, args={"sha256": sha256}, offset=command.offset)
         try:
             path = await asyncio.to_thread(self._find, execution_id, sha256)
-            data, total = await asyncio.to_thread(_chunk, path, command.offset)
+            data, total = await asyncio.to_thread(_chunk, path, command.offset, min(CHUNK, self._voice.chunk))
         except (TenderError, OSError) as error:
             reason = Reason("result-gone", str(error), "its time on the node is over; run the job again")
             self._put_away(execution_id, sha256)
@@ -172,10 +172,10 @@ async def _nothing(_: list[str]) -> None:
     """Until it is known who keeps results."""
 
 
-def _chunk(path: Path, offset: int) -> tuple[bytes, int]:
+def _chunk(path: Path, offset: int, size: int) -> tuple[bytes, int]:
     if offset < 0:
         raise FileNotFoundError("the offset is below zero")
     with path.open("rb") as file:
         total = path.stat().st_size
         file.seek(offset)
-        return file.read(CHUNK), total
+        return file.read(size), total

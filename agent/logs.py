@@ -197,7 +197,7 @@ class LogStreams:
         while (room := stream.room(name)) > 0 and not stream.lost:
             begin = stream.at[name]
             limit = stream.limit.get(name, begin + room)
-            most = min(CHUNK, room, limit - begin)
+            most = min(CHUNK, self._voice.chunk, room, limit - begin)
             at, data, span = await asyncio.to_thread(output.read, begin, max(0, most))
             if not data:
                 return not stream.follow or span.final or over

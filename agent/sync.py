@@ -35,7 +35,7 @@ class Sync:
         self, *, voice: Voice, numbers: Numbers, executions: Executions, table: OutboxTable, presence: Presence
     ) -> None:
         self._voice, self._numbers, self._presence = voice, numbers, presence
-        self.outbox = Outbox(table, self._send, list(lanes.LANES))
+        self.outbox = Outbox(table, self._send, list(lanes.LANES), room=lambda: voice.room)
         self.outbox.acked(table.acked)
         self._hub_ep = numbers.get("hub_ep")
         self._held_timer: asyncio.TimerHandle | None = None

@@ -2,7 +2,8 @@
 
 from wire.failures import Unavailable
 from wire.link import Link, Outgoing
-from wire.messages import Message, encode
+from wire.messages import Message, Response, encode
+from wire.pacing import MOST
 from wire.signing import Signer
 from wire.topics import Address, Topics
 
@@ -23,11 +24,23 @@ class Voice:
     def connected(self) -> bool:
         return self.link is not None and self.link.connected.is_set()
 
+    @property
+    def room(self) -> int:
+        """Bytes of one message that holds up what comes behind it for no longer than a moment."""
+        return self.link.pace.size if self.link else MOST
+
+    @property
+    def chunk(self) -> int:
+        """Bytes of data that fit into such a message."""
+        return self.link.pace.data if self.link else MOST
+
     def outgoing(self, message: Message, item: str = "") -> Outgoing:
-        """The sealed message on the channel of its kind. Raises TooLarge."""
+        """The sealed message on the channel of its kind; chunks of files and logs are bulk. Raises TooLarge."""
         policy = message.policy
         topic = self.topics.build(Address(policy.channel, self.node_id, item))
-        return Outgoing(topic, self.signer.seal(topic, encode(message)), policy.qos, policy.retain, policy.expiry)
+        sealed = self.signer.seal(topic, encode(message))
+        bulk = isinstance(message, Response) and bool(message.data)
+        return Outgoing(topic, sealed, policy.qos, policy.retain, policy.expiry, bulk)
 
     async def say(self, message: Message, item: str = "") -> None:
         """Publish and wait for the broker. Raises Unavailable, PublishRefused or TooLarge."""

@@ -86,14 +86,14 @@ class Blobs:
             raise NotFound(f"blob not found: {sha256}")
         return path
 
-    def read(self, sha256: str, offset: int) -> tuple[bytes, int]:
-        """One chunk from `offset`, and the size of the whole. Raises as `path`."""
+    def read(self, sha256: str, offset: int, most: int = CHUNK) -> tuple[bytes, int]:
+        """One chunk from `offset`, at most `most` bytes of it, and the size of the whole. Raises as `path`."""
         with self.path(sha256).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if not 0 <= offset <= size:
                 raise InvalidRequest(f"a blob of {size} bytes has nothing at {offset}")
             file.seek(offset)
-            return file.read(CHUNK), size
+            return file.read(max(1, min(CHUNK, most))), size
 
 
 def _is_older(path: Path, age: float) -> bool:

@@ -12,6 +12,7 @@ from wire.failures import NotFound, TooLarge, Unavailable, Untrusted
 from wire.messages import Command, Response
 
 CHUNK = 64 * 1024
+"""Bytes of the largest chunk; over a thin link a node sends smaller ones."""
 CHUNK_TIMEOUT = 15.0
 """Seconds without a chunk after which it is asked for once more, and then the node counts as away."""
 _CHANGED = "the file on the node is not the one of the run; run the job again"
@@ -90,11 +91,11 @@ class Fetches:
 
 
 def _checked(told: int, data: bytes, offset: int, *, most: int, size: int | None) -> int:
-    """The size of the whole, as the node tells it with each chunk. Each chunk is a full one, but for the last."""
+    """The size of the whole, as the node tells it with each chunk."""
     if told > most:
         raise TooLarge(f"the file is {told} bytes, over the cap of {most}")
     if size is not None and told != size:
         raise Untrusted(f"the node has {told} bytes where its manifest says {size}", hint=_CHANGED)
-    if len(data) != min(CHUNK, told - offset):
+    if len(data) > min(CHUNK, told - offset) or (not data and offset < told):
         raise Untrusted(f"the node sent {len(data)} bytes at {offset} of {told}", hint="try again")
     return told

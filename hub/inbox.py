@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from hub.auctioneer import Auctioneer
-from hub.blobs import Blobs
+from hub.blobs import CHUNK, Blobs
 from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
@@ -252,10 +252,10 @@ class Inbox:
             self._orders.send(job, execution)
 
     def _send_blob(self, node_id: str, message: Response) -> None:
-        sha256 = message.args["sha256"]
+        sha256, most = message.args["sha256"], message.args.get("most", "")[:9]
         reply = Command(ep=self._courier.ep, seq=0, args={"sha256": sha256}, offset=message.offset)
         try:
-            data, total = self._blobs.read(sha256, message.offset)
+            data, total = self._blobs.read(sha256, message.offset, int(most) if most.isdecimal() else CHUNK)
             reply = msgspec.structs.replace(reply, data=data, total=total)
         except TenderError as error:
             reply = msgspec.structs.replace(reply, error=Reason("blob", error.message, retryable=False))

@@ -14,10 +14,12 @@ from typing import Protocol
 
 import aiomqtt
 
-from wire import failpoints
+from wire import clock, failpoints
 from wire.backoff import Backoff
 from wire.failures import TenderError, Unavailable
-from wire.session import Options, Outgoing, Packet, PublishRefused, Session, heed_cancellation, value_of
+from wire.pacing import Pace
+from wire.packets import Options, Outgoing, Packet, PublishRefused
+from wire.session import Session, heed_cancellation, value_of
 
 log = logging.getLogger(__name__)
 TAKEN_OVER = 0x8E
@@ -48,13 +50,20 @@ class Handler(Protocol):
 
 
 class Link:
-    """Keeps one session open for as long as `run` runs. `counters` gets what somebody should look at."""
+    """Keeps one session open for as long as `run` runs and it may be open: it rests between `rest` and `wake`.
+
+    `counters` gets what somebody should look at.
+    """
 
     def __init__(self, options: Options, handler: Handler, counters: Counter[str] | None = None) -> None:
         self._options, self._handler = options, handler
         self._session: Session | None = None
         self.connected = asyncio.Event()
         self.ep = 0
+        self.pace = Pace()
+        self._may_open = asyncio.Event()
+        self._may_open.set()
+        self._turned = asyncio.Event()
         self._counters = Counter[str]() if counters is None else counters
 
     async def publish(self, message: Outgoing) -> None:
@@ -63,19 +72,45 @@ class Link:
         Raises Unavailable when the link is or goes down (the message may arrive all the same), and
         PublishRefused when the broker will not take it.
         """
-        session = self._session
-        if session is None:
-            raise Unavailable("not connected to the broker")
-        try:
-            await session.publish(message)
-        except PublishRefused:
-            self._counters["refused-publishes"] += 1
-            raise
+        async with self.pace.turn if message.bulk else contextlib.nullcontext():
+            session = self._session
+            if session is None:
+                raise Unavailable("not connected to the broker")
+            size, began = len(message.payload), clock.monotonic()
+            on_the_way = self.pace.sent(size)
+            try:
+                await session.publish(message)
+                self.pace.took(on_the_way, clock.monotonic() - began)
+            except PublishRefused:
+                self._counters["refused-publishes"] += 1
+                raise
+            finally:
+                self.pace.done(size)
+
+    @property
+    def resting(self) -> bool:
+        """Whether it stays closed until `wake`."""
+        return not self._may_open.is_set()
+
+    def rest(self) -> None:
+        """Close in good order, and do not connect before `wake`."""
+        self._may_open.clear()
+        self._turned.set()
+        if self._session is not None:
+            self._session.rest()
+
+    def wake(self) -> None:
+        """Connect at once, if it rested."""
+        if self.resting:
+            self._may_open.set()
+            self._turned.set()
 
     async def run(self) -> None:
         """Connect, serve, reconnect with full jitter (1 s to 5 min); returns only by cancellation."""
         backoff = Backoff(first=1.0, most=300.0)
         while True:
+            await self._may_open.wait()
+            self._turned.clear()
             try:
                 why, code = await self._serve_once(backoff)
             except Exception as error:
@@ -91,7 +126,11 @@ class Link:
                     "another client took over the session of %s: two boxes with one identity?", self._options.client_id
                 )
                 delay = max(delay, 30.0)
-            await asyncio.sleep(delay)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._turned.wait()
+            if self._turned.is_set():
+                backoff = Backoff(first=1.0, most=300.0)
 
     async def goodbye(self, message: Outgoing) -> None:
         """Publish a last message if the link is up, within 2 s; errors do not matter any more."""
@@ -112,8 +151,11 @@ class Link:
                     failpoints.at("connect.after")
                     opened = True
                     backoff.settled()
+                    self.pace.anew()
                     self._session = session
                     self.connected.set()
+                    if self.resting:
+                        session.rest()
                     await self._pump(session)
             except (aiomqtt.MqttError, OSError, TimeoutError) as error:
                 cause = error.__cause__ or error
@@ -123,7 +165,7 @@ class Link:
                 self._session = None
                 self.connected.clear()
                 session.fail_pending()
-            if opened:
+            if opened or self.resting:
                 break
         return why, code
 

@@ -39,8 +39,10 @@ class Outbox:
         lanes: list[str],
         *,
         resend_after: float = RESEND_AFTER,
+        room: Callable[[], int] = lambda: BATCH_BYTES,
     ) -> None:
         self._rows, self._send, self._lanes, self._resend_after = rows, send, lanes, resend_after
+        self._room = room
         self._sent = dict.fromkeys(lanes, 0)
         self._acked = dict.fromkeys(lanes, 0)
         self._waiting_since = dict.fromkeys(lanes, 0.0)
@@ -84,9 +86,13 @@ class Outbox:
                 self._resend_stale()
 
     async def _round(self) -> bool:
-        """Send one batch of the most important lane that has one. True when something was sent."""
+        """Send one batch of the most important lane that has one. True when something was sent.
+
+        On a thin link batches are smaller, so that what is more important and comes later waits no longer.
+        """
+        size = min(BATCH_BYTES, self._room())
         for lane in self._lanes:
-            rows = await self._rows.pending(lane, self._sent[lane], rows=BATCH_ROWS, size=BATCH_BYTES)
+            rows = await self._rows.pending(lane, self._sent[lane], rows=BATCH_ROWS, size=size)
             if rows:
                 if self._sent[lane] == self._acked[lane]:
                     self._waiting_since[lane] = clock.monotonic()

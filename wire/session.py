@@ -9,66 +9,30 @@ import contextlib
 import functools
 import logging
 import socket
-import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import aiomqtt
-import msgspec
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from wire import failpoints
-from wire.failures import TenderError, Unavailable
+from wire import clock, failpoints
+from wire.failures import Unavailable
+from wire.packets import Options, Outgoing, Packet, PublishRefused
 
 log = logging.getLogger(__name__)
 MAX_PACKET = 268_435_455
 """Bytes of a packet by the protocol, where the broker names no cap of its own."""
 HEADER = 32
 """Bytes that fixed header, lengths, message id and properties add to topic and payload."""
+SLOWEST = 4096
+"""Bytes a second: what has to be waited for longer than this is not waited for at all."""
+MOST_EXTRA = 60.0
+"""Seconds that a confirmation may take longer because of what is on its way before it."""
 UNREAD = 1000
 """Packets of QoS 0 that may wait for the handler. Those of QoS 1 are bounded by our Receive Maximum."""
-
-
-class Packet(msgspec.Struct, frozen=True):
-    """One message from the broker."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """One message for the broker. `expiry` in seconds."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-    expiry: int | None = None
-
-
-class PublishRefused(TenderError):
-    """The broker answered a publish with a reason code of failure; sending it again would not help."""
-
-    code = "PublishRefused"
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how to connect. Times in seconds. `in_flight` bounds unacknowledged publishes."""
-
-    hosts: list[tuple[str, int]]
-    client_id: str
-    tls: ssl.SSLContext
-    filters: list[str]
-    keepalive: int = 300
-    session_expiry: int = 86_400
-    in_flight: int = 20
-    timeout: float = 10.0
-    max_packet: int = 262_144
-    will_delay: int = 30
 
 
 class _Client(aiomqtt.Client):
@@ -98,6 +62,21 @@ class _Client(aiomqtt.Client):
         del client, userdata
         if sock.fileno() >= 0:
             self._loop.remove_writer(sock.fileno())
+
+    async def _misc_loop(self) -> None:
+        """As in the library, which closes a connection only when two keep alives have passed in silence."""
+        while self._client.loop_misc() == 0:
+            paho: Any = self._client
+            asked = float(paho._ping_t)  # noqa: SLF001  nothing else tells of an answer that is missing
+            if asked and clock.monotonic() - asked > 2 * self.timeout:
+                log.info("the broker did not answer a ping in %.0f s", 2 * self.timeout)
+                self.lose()
+            await asyncio.sleep(1)
+
+    def lose(self) -> None:
+        """Give the connection up without a goodbye, so that the will stands until the next birth."""
+        with contextlib.suppress(OSError, AttributeError):
+            self.paho.socket().shutdown(socket.SHUT_RDWR)
 
     def _flush(self, sock: Any) -> None:
         try:
@@ -148,6 +127,8 @@ class Session:
         self._early: dict[int, Any] = {}
         self._slots = asyncio.Semaphore(options.in_flight)
         self._largest = MAX_PACKET
+        self._flying = 0
+        self._resting = False
         self.session_present = False
         self._hook()
 
@@ -198,12 +179,19 @@ class Session:
             lost = self._client.lost
             if lost.done():
                 raise aiomqtt.MqttError("the connection was lost") from (lost.exception() or None)
+            if self._resting:
+                raise aiomqtt.MqttError("closed, as it was asked for")
             self._arrived.clear()
-            if not self._incoming and not lost.done():
+            if not self._incoming and not lost.done() and not self._resting:
                 await self._arrived.wait()
         batch = list(self._incoming)
         self._incoming.clear()
         return batch
+
+    def rest(self) -> None:
+        """Close in good order, once what has arrived is handled and acknowledged: no will is needed."""
+        self._resting = True
+        self._arrived.set()
 
     def ack(self, mid: int) -> None:
         if mid:
@@ -231,18 +219,22 @@ class Session:
             else:
                 self._pending[info.mid] = done
             failpoints.at("publish.sent")
-            await self._confirmed(info.mid, done, message.topic)
+            await self._confirmed(info.mid, done, message)
             failpoints.at("publish.confirmed")
 
-    async def _confirmed(self, mid: int, done: "asyncio.Future[None]", topic: str) -> None:
+    async def _confirmed(self, mid: int, done: "asyncio.Future[None]", message: Outgoing) -> None:
+        size = len(message.payload)
+        self._flying += size
+        patience = self._options.timeout + min(MOST_EXTRA, self._flying / SLOWEST)
         try:
-            async with asyncio.timeout(self._options.timeout):
+            async with asyncio.timeout(patience):
                 await done
         except TimeoutError:
             # The library would send it again after the next connect; a new session object makes sure it does not.
             self.lose()
-            raise Unavailable(f"the broker did not confirm {topic} in {self._options.timeout} s") from None
+            raise Unavailable(f"the broker did not confirm {message.topic} in {patience:.0f} s") from None
         finally:
+            self._flying -= size
             self._pending.pop(mid, None)
 
     def fail_pending(self) -> None:
@@ -254,8 +246,7 @@ class Session:
 
     def lose(self) -> None:
         """Give the connection up without a goodbye, so that the will stands until the next birth."""
-        with contextlib.suppress(OSError, AttributeError):
-            self._paho.socket().shutdown(socket.SHUT_RDWR)
+        self._client.lose()
 
     def _on_message(self, _client: Any, _userdata: Any, message: Any) -> None:
         if not message.qos and len(self._incoming) >= UNREAD:

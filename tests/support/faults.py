@@ -32,6 +32,8 @@ class Relay:
     """A TCP link to a port: `hold` keeps everything that comes down, `cut` ends all connections for good.
 
     `sever` lets nobody through until `mend`.
+    `swallow` eats what goes either way and closes nothing, as a dead router does, until `heal`; connections that were
+    swallowed stay dead. `rate` is how many bytes a second pass each way; 0 for all that come.
     """
 
     def __init__(self, target: int) -> None:
@@ -40,7 +42,9 @@ class Relay:
         self._down.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._severed = False
-        self.port = 0
+        self._swallows, self._dead = False, set[asyncio.StreamWriter]()
+        self._open: set[asyncio.StreamWriter] = set()
+        self.port, self.rate = 0, 0
 
     async def sever(self) -> None:
         self._severed = True
@@ -51,6 +55,13 @@ class Relay:
 
     def hold(self) -> None:
         self._down.clear()
+
+    def swallow(self) -> None:
+        self._swallows = True
+        self._dead |= self._open
+
+    def heal(self) -> None:
+        self._swallows = False
 
     async def cut(self) -> None:
         for task in list(self._tasks):
@@ -77,13 +88,22 @@ class Relay:
             writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, down: bool = False) -> None:
+        self._open.add(writer)
+        if self._swallows:
+            self._dead.add(writer)
         try:
-            while data := await reader.read(64 * 1024):
+            while data := await reader.read(max(256, self.rate // 10) if self.rate else 64 * 1024):
                 if down:
                     await self._down.wait()
+                if writer in self._dead:
+                    continue
+                if self.rate:
+                    await asyncio.sleep(len(data) / self.rate)
                 writer.write(data)
                 await writer.drain()
         finally:
+            self._open.discard(writer)
+            self._dead.discard(writer)
             writer.transport.abort()
 
 
