@@ -12,6 +12,8 @@ from hub.pki import Credentials
 
 GIVE_UP = 90
 """Seconds after which a client that acknowledges nothing is gone."""
+IDLE = 100
+"""Seconds for which an idle connection stays open: longer than clients keep one for their next request (Go: 90)."""
 
 
 class ApiServer:
@@ -26,6 +28,7 @@ class ApiServer:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=3,
+            timeout_keep_alive=IDLE,
             limit_concurrency=1000,
             h11_max_incomplete_event_size=64 * 1024,
             ws="websockets-sansio",

@@ -125,20 +125,27 @@ async def test_filters_by_job_type_topic_and_namespace(bench, url):
     for job_id in jobs:
         await bench.finished(job_id)
 
-    async def first(**query):
-        async with stream(url, last=0, duration="0.2s", **query) as events:
+    async def told(**query):
+        async with stream(url, last=0, duration="2s", **query) as events:
             found = []
-            while (told := await events.next()) is not None:
-                found.append(told)
+            while (event := await events.next()) is not None:
+                found.append(event)
             return found
 
-    assert {data["JobID"] for _, _, data in await first()} == set(jobs)
-    assert {data["JobID"] for _, _, data in await first(job="job-0")} == {jobs[0]}
-    assert {data["JobID"] for _, _, data in await first(namespace="b")} == {jobs[1]}
-    assert {data["JobID"] for _, _, data in await first(job="job-1", namespace="b")} == {jobs[1]}
-    assert {kind for _, kind, _ in await first(type="execution")} == {"execution"}
-    topics = {data["Event"]["Topic"] for _, _, data in await first(topic="submission,Scheduling")}
-    assert topics == {"Submission", "Scheduling"}
+    everything, first, of_b, second, executions, topics = await asyncio.gather(
+        told(),
+        told(job="job-0"),
+        told(namespace="b"),
+        told(job="job-1", namespace="b"),
+        told(type="execution"),
+        told(topic="submission,Scheduling"),
+    )
+    assert {data["JobID"] for _, _, data in everything} == set(jobs)
+    assert {data["JobID"] for _, _, data in first} == {jobs[0]}
+    assert {data["JobID"] for _, _, data in of_b} == {jobs[1]}
+    assert {data["JobID"] for _, _, data in second} == {jobs[1]}
+    assert {kind for _, kind, _ in executions} == {"execution"}
+    assert {data["Event"]["Topic"] for _, _, data in topics} == {"Submission", "Scheduling"}
 
 
 @pytest.mark.parametrize(

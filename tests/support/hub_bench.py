@@ -241,7 +241,7 @@ class HubBench:
         return (await self.get(f"jobs/{job_id}/executions"))["Items"]
 
 
-async def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """What a condition gives as soon as it is true."""
     async with asyncio.timeout(seconds):
         while not (found := condition()):

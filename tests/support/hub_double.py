@@ -16,7 +16,7 @@ from wire.states import Desired, ExecutionState, JobType
 from wire.topics import Address, Channel, Topics
 
 M = TypeVar("M", bound=m.Message)
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def fake_job(publisher: str = "", retry: Retry | None = None, **script: Any) -> Job:
