@@ -60,6 +60,6 @@ class Absence:
             seconds = now - node.since_at
         else:
             # Silence counts only while somebody listened.
-            slept = node.status.next if node.status and node.status.state is NodeState.SLEEPING else 0
-            seconds = min(node.age(wall) - slept, now - self._courier.up_at)
+            asleep = node.status is not None and node.status.state is NodeState.SLEEPING
+            seconds = min(node.overslept(wall) if asleep else node.age(wall), now - self._courier.up_at)
         return max(0.0, min(seconds, now - self._excused.get(node.id, float("-inf"))))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hub.registry import Node
+from wire import clock
 from wire.constraints import explain, matches, unmet, wishes
 from wire.failures import Reason
 from wire.job import Job
@@ -21,6 +22,8 @@ BUSY = "busy"
 """Code of reasons that go away by themselves when work on the node ends."""
 AWAY = "away"
 """Code of the reason of a node that is not online."""
+ASLEEP = "asleep"
+"""Code of the reason of a node that sleeps as it announced: it is asked when it wakes."""
 COOLING = "cooling"
 """Code of the reason of a node that has failed too often in a row."""
 MESSAGES_SHOWN = 3
@@ -45,6 +48,8 @@ class Ranked:
     """Unix nanoseconds when the node came back, changed what it can do, or was approved."""
     joined: int = 0
     """Unix nanoseconds when the node enrolled."""
+    back: int = 0
+    """Unix nanoseconds when a node that sleeps will be back; else 0."""
 
     @property
     def suitable(self) -> bool:
@@ -95,6 +100,7 @@ def _rank_one(question: Question, node: Node) -> Ranked:
         room=_times(question.requested, node.free),
         changed=node.changed,
         joined=node.joined,
+        back=node.back_at(question.now) if any(reason.code == ASLEEP for reason in reasons) else 0,
     )
 
 
@@ -108,6 +114,10 @@ def _presence(question: Question, node: Node) -> float | Reason:
     if node.membership is not Membership.APPROVED:
         return Reason("not-approved", "the node is not approved", "tender node approve " + node.id)
     presence = node.presence(question.now)
+    if presence is NodeState.SLEEPING:
+        back = node.back_at(question.now)
+        until = f" until {clock.rfc3339(back)[:19]}Z" if back else ""
+        return Reason(ASLEEP, f"the node sleeps{until}, as planned", "it is asked when it is back")
     if presence is not NodeState.ONLINE:
         held = presence in {NodeState.DRAINING, NodeState.MAINTENANCE}
         hint = f"tender node undrain {node.name}" if held else "it is asked when it is back"

@@ -51,6 +51,8 @@ class Node:
     """Unix nanoseconds since when the presence is what it is."""
     since_at: float = 0.0
     """The same moment in monotonic seconds."""
+    slept_at: float | None = None
+    """Monotonic seconds when it went to sleep last; what it said meanwhile and comes late does not count."""
     used: Resources = field(default_factory=Resources)
     offered: Resources = field(default_factory=Resources)
     failures: int = 0
@@ -110,9 +112,23 @@ class Node:
         said = self.status.state
         if said is NodeState.OFFLINE or (said is NodeState.SLEEPING and not self.status.next):
             return said
+        if said is NodeState.SLEEPING:
+            return NodeState.LATE if self.overslept(now) > OVERSLEPT else said
         interval = self.status.next or DEFAULT_INTERVAL
-        allowed = interval + OVERSLEPT if said is NodeState.SLEEPING else 2.5 * interval
-        return NodeState.LATE if self.age(now) > allowed else said
+        return NodeState.LATE if self.age(now) > 2.5 * interval else said
+
+    def overslept(self, now: int) -> float:
+        """Seconds since the wake that it announced when it went to sleep; negative before that."""
+        asleep = self.age(now) if self.slept_at is None else clock.monotonic() - self.slept_at
+        return asleep - (self.status.next if self.status else 0)
+
+    def back_at(self, now: int) -> int:
+        """Unix nanoseconds of the wake that a sleeping node announced, or of the end of its maintenance; else 0."""
+        presence = self.presence(now)
+        if presence is NodeState.MAINTENANCE:
+            return self.upkeep.until
+        asleep = presence is NodeState.SLEEPING and self.status is not None and self.status.next
+        return now - int(self.overslept(now) * 1e9) if asleep else 0
 
     def invitable(self, now: int) -> bool:
         """Whether an invitation makes sense: approved, here, and willing."""
@@ -146,6 +162,7 @@ class Registry:
             since=record.since,
             since_at=clock.monotonic() - max(0.0, (clock.unix_ns() - record.since) / 1e9),
         )
+        node.slept_at = node.since_at if _sleeps(record.status) else None
         self.nodes[record.id] = node
         return node
 
@@ -157,7 +174,7 @@ class Registry:
     def take(self, node_id: str, document: NodeStatus | Capabilities | Health | Held) -> Node | None:
         """Keep a node's document unless it is of an older epoch than one seen. Returns the node if it counts."""
         node = self.nodes.get(node_id)
-        if node is None or document.ep < node.ep:
+        if node is None or document.ep < node.ep or _is_echo(node, document):
             return None
         before = node.presence(clock.unix_ns())
         node.ep = document.ep
@@ -165,6 +182,7 @@ class Registry:
         match document:
             case NodeStatus():
                 node.status = document
+                node.slept_at = node.heard_at if _sleeps(document) else None
                 node.born, node.holds, node.pages = node.heard, None, {}
             case Capabilities():
                 if node.caps != msgspec.structs.replace(document, ep=node.caps.ep if node.caps else 0):
@@ -180,3 +198,22 @@ class Registry:
             node.since = node.changed = node.heard
             node.since_at = clock.monotonic()
         return node
+
+
+def _sleeps(status: NodeStatus | None) -> bool:
+    return status is not None and status.state is NodeState.SLEEPING
+
+
+def _is_echo(node: Node, document: NodeStatus | Capabilities | Health | Held) -> bool:
+    """What a sleeping node cannot have said: its sleep once more, or the will of the session that it closed.
+
+    The first comes when the hub connects anew, and must not make the sleep longer; the second when the node's
+    goodbye was lost.
+    """
+    return (
+        isinstance(document, NodeStatus)
+        and _sleeps(node.status)
+        and node.status is not None
+        and document.ep == node.status.ep
+        and document.state in {NodeState.SLEEPING, NodeState.OFFLINE}
+    )

@@ -146,10 +146,15 @@ def clock_time(value: object) -> str:
 
 def ago(seconds: float) -> str:
     """How long since something, in the unit that people would use."""
+    return f"{span(seconds)} ago"
+
+
+def span(seconds: float) -> str:
+    """A length of time in the unit that people would use."""
     for unit, many in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * many:
-            return f"{seconds / many:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+            return f"{seconds / many:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def size(count: object) -> str:

@@ -140,7 +140,7 @@ def _node_row(item: Item, *, wide: bool) -> list[object]:
         short(info.get("NodeID")),
         own.get("Name", ""),
         str(item.get("Membership", "")).lower(),
-        own.get("State") or str(item.get("Connection", "")).lower(),
+        _state(own) or str(item.get("Connection", "")).lower(),
         ago(age) if isinstance(age, int | float) else "",
         "\n".join(compute.get("ExecutionEngines") or []),
         f"{free.get('CPU', 0):g}/{most.get('CPU', 0):g}",
@@ -151,6 +151,13 @@ def _node_row(item: Item, *, wide: bool) -> list[object]:
     if wide:
         row.insert(8, of(free.get("Disk", 0), most.get("Disk", 0)))
     return row
+
+
+def _state(own: Item) -> str:
+    """Of a node that sleeps or is in maintenance also how long still, below the word."""
+    back = own.get("BackInSeconds")
+    left = f"\n{screen.span(back)} more" if isinstance(back, int | float) else ""
+    return f"{own.get('State') or ''}{left}"
 
 
 def tender(item: Item) -> None:

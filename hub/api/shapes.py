@@ -187,6 +187,7 @@ def node(value: Node, now: int) -> dict[str, Any]:
     status = "CONNECTED" if connected else "DISCONNECTED"
     caps, health = value.caps, value.health
     since = clock.rfc3339(value.since) if value.since else NEVER
+    back = value.back_at(now)
     return {
         "Info": {
             "NodeID": value.id,
@@ -224,6 +225,8 @@ def node(value: Node, now: int) -> dict[str, Any]:
             "Why": value.upkeep.why or (value.status.why if value.status else "") or value.message,
             "OwnerLabels": caps.labels if caps else {},
             "GivenLabels": value.upkeep.labels,
+            "BackAt": clock.rfc3339(back) if back else "",
+            "BackInSeconds": max(0.0, round((back - now) / 1e9, 1)) if back else None,
             "Until": clock.rfc3339(value.upkeep.until) if value.upkeep.until else "",
             "Agent": caps.agent if caps else "",
             "Hooks": caps.hooks if caps else [],

@@ -16,7 +16,16 @@ from hub.scheduler.steps import (
     Step,
     grouped,
 )
-from hub.scheduler.waiting import coming_back, declines, pause_after_ends, queue_timeout, tender_pause
+from hub.scheduler.waiting import (
+    ASLEEP_AGAIN,
+    coming_back,
+    declines,
+    pause_after_ends,
+    queue_timeout,
+    sleepers,
+    tender_pause,
+    waits_for,
+)
 from hub.store.records import ExecutionRecord, TenderRecord
 from wire.states import Desired, ExecutionState, JobState, JobType, TenderState
 
@@ -38,6 +47,7 @@ class _Nodes:
         self._outdated = grouped(facts.outdated, lambda e: e.node_id)
         self._of_version = [t for t in facts.tenders if t.job_version == facts.job.version]
         self._tenders = grouped(self._of_version, lambda t: t.bids[0].node_id if t.bids else "")
+        self._sleepers = {entry.node_id for entry in sleepers(facts)}
         self._next_slot = 1 + max((one.slot for one in [*facts.executions, *facts.tenders]), default=-1)
         self.steps: list[Step] = []
 
@@ -45,6 +55,9 @@ class _Nodes:
         """Tender to a node that has nothing of this job yet, or no longer, and may have it now."""
         mine, tenders = self._executions.get(entry.node_id, []), self._tenders.get(entry.node_id, [])
         if any(e.state not in OVER or is_absent(e) for e in mine) or self._outdated.get(entry.node_id):
+            return
+        if entry.node_id in self._sleepers and not mine and not tenders:
+            self._await_wake(entry)
             return
         if not entry.suitable or any(t.state is TenderState.OPEN for t in tenders):
             return
@@ -57,6 +70,11 @@ class _Nodes:
             self.steps.append(AwaitRoom())
         else:
             self.steps.append(OpenTender(self._slot(mine, tenders), _attempt(mine), (entry.node_id,), direct=True))
+
+    def _await_wake(self, entry: Ranked) -> None:
+        """A node that sleeps belongs to the fleet: an ops job is not over before it has had its turn."""
+        if self._job.type is JobType.OPS and entry.joined <= self._job.queued_since:
+            self.steps.append(LookAgain(ASLEEP_AGAIN))
 
     def _pause(self, entry: Ranked, mine: Sequence[ExecutionRecord], tenders: Sequence[TenderRecord]) -> float | None:
         """Seconds until the node is asked; None: never, as long as it does not change."""
@@ -96,7 +114,7 @@ class _Nodes:
         current = self._facts.current
         alive = [e for e in current if e.state not in OVER]
         if not self._of_version and not any(isinstance(step, OpenTender | AwaitRoom) for step in self.steps):
-            return [queue_timeout(self._facts) or self._nowhere()]
+            return [queue_timeout(self._facts) or self._nowhere(), *self._queued()]
         waits = bool(self.steps) or any(t.state is TenderState.OPEN for t in self._of_version)
         if alive or waits:
             late = None if alive else queue_timeout(self._facts)
@@ -109,7 +127,14 @@ class _Nodes:
     def _nowhere(self) -> Step:
         if coming_back(self._facts) or self._job.spec.task.timeouts.queue_timeout:
             return LookAgain(5.0)
+        if self._sleepers:
+            return LookAgain(ASLEEP_AGAIN)
         return failing.no_nodes(self._facts, 1)
+
+    def _queued(self) -> list[Step]:
+        """Say what it waits for, if that is nodes that sleep."""
+        waits = self._sleepers and self._job.state is JobState.PENDING
+        return [MoveJob(JobState.QUEUED, waits_for(self._facts))] if waits else []
 
     def _verdict(self, current: Sequence[ExecutionRecord]) -> Step:
         """All executions of an ops job have ended: any failure fails the job."""

@@ -15,7 +15,7 @@ from hub.scheduler.steps import (
     StopExecution,
     grouped,
 )
-from hub.scheduler.waiting import candidates, next_try
+from hub.scheduler.waiting import candidates, next_try, waits_for
 from hub.store.records import ExecutionRecord, JobRecord, TenderRecord
 from wire.states import Desired, JobState, JobType, TenderState
 
@@ -120,5 +120,5 @@ class _Slots:
             return [] if state is JobState.RUNNING else [MoveJob(JobState.RUNNING, message)]
         waits = any(isinstance(step, AwaitRoom | LookAgain) for step in self.steps)
         if not self._waiting and waits and state is JobState.PENDING:
-            return [MoveJob(JobState.QUEUED, "Waiting for a node with room")]
+            return [MoveJob(JobState.QUEUED, waits_for(self._facts))]
         return []

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Sequence
 
 from hub.judgement import is_fault
-from hub.ranking import AWAY, COOLING, Ranked, lacked_room
+from hub.ranking import ASLEEP, AWAY, COOLING, Ranked, lacked_room
 from hub.scheduler import failing
 from hub.scheduler.absent import is_absent, word_is_due
 from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgain, OpenTender, S, Step
 from hub.store.records import BidRecord, ExecutionRecord, JobRecord, TenderRecord
+from wire import clock
 from wire.failures import Reason
 from wire.states import ExecutionState, JobType, TenderState
 
@@ -20,6 +21,8 @@ SILENT_ROUNDS = 3
 """Tenders in a row that nobody answered before a job without queue time-out gives up."""
 UNREPLACED_AGAIN = 300.0
 """Seconds until a slot that waits for its own node is looked at again; the node's return is heard anyway."""
+ASLEEP_AGAIN = 60.0
+"""Seconds until a job that waits for nodes that sleep is looked at again; their wake is heard anyway."""
 STEADY = 300 * S
 """What ran for so long and then ended starts the pauses of a service or daemon anew."""
 
@@ -70,6 +73,8 @@ def _without_nodes(facts: Facts, mine: Sequence[ExecutionRecord], auctions: Sequ
     if coming_back(facts) or (temporary and mine and not recent):
         # The job ran before, so the fleet does suit it: nodes that are away or cooling come back.
         return LookAgain(5.0)
+    if sleepers(facts):
+        return LookAgain(ASLEEP_AGAIN)
     return failing.no_nodes(facts, job.spec.count, declines(recent))
 
 
@@ -89,6 +94,22 @@ def coming_back(facts: Facts) -> bool:
     """Whether a node that suits is soon to be asked: it cools off, or may reconnect as the hub itself just did."""
     soon = {COOLING, AWAY} if facts.settling else {COOLING}
     return any(entry.reasons and all(reason.code in soon for reason in entry.reasons) for entry in facts.ranked)
+
+
+def sleepers(facts: Facts) -> list[Ranked]:
+    """Nodes that have nothing against the job but that they sleep as planned, the first to wake before the others."""
+    found = [entry for entry in facts.ranked if entry.reasons and {r.code for r in entry.reasons} == {ASLEEP}]
+    return sorted(found, key=lambda entry: entry.back)
+
+
+def waits_for(facts: Facts) -> str:
+    """What a job with nothing alive and nobody to ask waits for, as people read it."""
+    asleep = sleepers(facts)
+    if any(entry.suitable for entry in facts.ranked) or not asleep:
+        return "Waiting for a node with room"
+    first = asleep[0].back
+    back = f"; the first is back at {clock.rfc3339(first)[:19]}Z" if first else ""
+    return f"Waiting for {len(asleep)} node{'s' * (len(asleep) > 1)} that sleep{'s' * (len(asleep) == 1)}{back}"
 
 
 def _retry(job: JobRecord, mine: Sequence[ExecutionRecord], now: int) -> Step | None:

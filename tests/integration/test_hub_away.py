@@ -183,10 +183,11 @@ async def test_a_node_in_maintenance_or_asleep_as_it_said_keeps_its_claim(bench)
     assert bench.hub.dispatcher.absence.of([node.id]) == {}
     await bench.hub.upkeep.undrain(known)
     assert bench.hub.dispatcher.absence.of([node.id])[node.id].seconds < 5
+    await come_back(node, (name, E.RUNNING))
     await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.SLEEPING, next=3600))
     assert bench.hub.dispatcher.absence.of([node.id]) == {}
-    assert known.heard_at is not None
-    known.heard_at -= 3600 + 600
+    assert known.slept_at is not None
+    known.slept_at -= 3600 + 600
     assert bench.hub.dispatcher.absence.of([node.id])[node.id].seconds <= 600
     assert states(bench, job_id) == ["running"]
     await node.report(name, E.COMPLETED)

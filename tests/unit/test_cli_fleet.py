@@ -72,6 +72,14 @@ def test_node_list_fits_100_columns_and_wide_shows_all_labels(hub_stub, tender):
     assert "os_arch=arm64" in tender("node", "list", "--wide").out
 
 
+def test_node_list_says_how_long_a_node_still_sleeps(hub_stub, tender):
+    own = {"Name": "buoy", "State": "sleeping", "AgeSeconds": 1200, "BackInSeconds": 2400}
+    hub_stub.answer("GET", NODES, {"Nodes": [{**NODE, "Tender": own}]})
+    out = tender("node", "list").out
+    assert "sleeping" in out
+    assert "40 min more" in out
+
+
 def test_long_messages_of_executions_stand_below_once(hub_stub, tender):
     told = "cannot pull docker.io/library/busybox:1.36: no such host"
     failed = [

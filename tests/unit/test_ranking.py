@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hub.ranking import AWAY, BUSY, RANKERS, Question, Ranked, rank, shortage
+from hub.ranking import ASLEEP, AWAY, BUSY, RANKERS, Question, Ranked, rank, shortage
 from hub.registry import Node
 from wire import messages as m
 from wire.failures import Reason
@@ -78,7 +78,9 @@ def test_a_node_without_approval_is_excluded_with_what_to_type(membership):
     assert (reason.code, reason.hint) == ("not-approved", "tender node approve n-1")
 
 
-@pytest.mark.parametrize("state", [s for s in NodeState if s not in {NodeState.ONLINE, NodeState.LATE}])
+@pytest.mark.parametrize(
+    "state", [s for s in NodeState if s not in {NodeState.ONLINE, NodeState.LATE, NodeState.SLEEPING}]
+)
 def test_a_node_that_is_not_online_is_away_for_now(state):
     (reason,) = one(node(state=state)).reasons
     assert (reason.code, reason.message, reason.retryable) == (AWAY, f"the node is {state}", True)
@@ -87,8 +89,14 @@ def test_a_node_that_is_not_online_is_away_for_now(state):
 def test_a_node_that_was_not_heard_for_two_intervals_is_late_unless_it_sleeps():
     assert excluded(one(node(heard=NOW - 76 * S))) == {AWAY: "the node is late"}
     assert not one(node(heard=NOW - 74 * S)).reasons
-    assert excluded(one(node(heard=NOW - 89 * S, state=NodeState.SLEEPING))) == {AWAY: "the node is sleeping"}
+    assert set(excluded(one(node(heard=NOW - 89 * S, state=NodeState.SLEEPING)))) == {ASLEEP}
     assert excluded(one(node(heard=NOW - 91 * S, state=NodeState.SLEEPING))) == {AWAY: "the node is late"}
+
+
+def test_a_node_that_sleeps_says_until_when():
+    (found,) = rank(question(), [node(heard=NOW - 10 * S, state=NodeState.SLEEPING)])
+    assert found.back == NOW + 20 * S
+    assert excluded(found) == {ASLEEP: "the node sleeps until 1970-01-12T13:47:00Z, as planned"}
 
 
 def test_a_clock_that_jumps_makes_nobody_late():

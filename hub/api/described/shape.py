@@ -15,8 +15,8 @@ OPTIONAL = {
 }  # fmt: skip
 """Fields that are left out where they would say nothing."""
 NULLABLE = {
-    "AgeSeconds", "Capabilities", "Constraints", "Ended", "ExecutionEngines", "Milliseconds", "Namespaces",
-    "Publishers", "Reason", "RunOutput", "StorageSources", "Warnings",
+    "AgeSeconds", "BackInSeconds", "Capabilities", "Constraints", "Ended", "ExecutionEngines", "Milliseconds",
+    "Namespaces", "Publishers", "Reason", "RunOutput", "StorageSources", "Warnings",
 }  # fmt: skip
 _WORDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 

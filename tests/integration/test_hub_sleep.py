@@ -1,0 +1,163 @@
+"""Nodes that sleep as they announced: not late before their time, waited for, and asked the moment they wake."""
+
+import pytest
+
+from tests.support.hub_bench import BenchNode, HubBench, hub_bench, until
+from tests.support.hub_process import wasm_job
+from wire import messages as m
+from wire.states import ExecutionState as E
+from wire.states import NodeState
+from wire.topics import Channel
+
+HOUR = 3600
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    async with hub_bench(tmp_path / "hub") as running:
+        running.hub.dispatcher.absence.settle = 0.0
+        running.hub.orders.settle = 0.0
+        yield running
+
+
+async def sleep(node: BenchNode, seconds: int = HOUR) -> None:
+    await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.SLEEPING, next=seconds, why="every 1h"))
+
+
+async def wake(node: BenchNode, *held: tuple[str, E]) -> None:
+    node.ep += 1
+    await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.ONLINE, next=30))
+    items = [m.HeldItem(name, node.versions.get(name, 1), state) for name, state in held]
+    await node.say(Channel.HELD, m.Held(ep=node.ep, want=1, items=items))
+
+
+def passed(bench: HubBench, node: BenchNode, seconds: float) -> None:
+    """So much of its sleep is over."""
+    known = bench.hub.registry.nodes[node.id]
+    assert known.slept_at is not None
+    known.slept_at -= seconds
+
+
+async def shown(bench: HubBench, node: BenchNode) -> dict[str, object]:
+    return (await bench.get(f"nodes/{node.id}"))["Node"]["Tender"]
+
+
+async def test_a_node_that_sleeps_is_shown_with_the_time_of_its_return(bench):
+    node = await bench.node("north")
+    await sleep(node)
+    told = await shown(bench, node)
+    assert told["State"] == "sleeping"
+    assert told["Why"] == "every 1h"
+    assert HOUR - 60 < told["BackInSeconds"] <= HOUR
+    assert str(told["BackAt"]) > "2026"
+    passed(bench, node, HOUR + 59)
+    assert (await shown(bench, node))["State"] == "sleeping"
+    assert (await shown(bench, node))["BackInSeconds"] == 0
+    passed(bench, node, 2)
+    late = await shown(bench, node)
+    assert (late["State"], late["BackAt"], late["BackInSeconds"]) == ("late", "", None)
+
+
+async def test_neither_an_echo_of_its_word_nor_a_will_that_comes_late_changes_its_sleep(bench):
+    node = await bench.node("north")
+    await sleep(node)
+    passed(bench, node, 1800)
+    await sleep(node)
+    await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.OFFLINE, why="the link was lost"))
+    await node.say(Channel.CAPS, m.Capabilities(ep=node.ep, name="north"))
+    told = await shown(bench, node)
+    assert (told["State"], told["BackInSeconds"] <= 1800) == ("sleeping", True)
+    await wake(node)
+    assert (await shown(bench, node))["State"] == "online"
+    await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.OFFLINE, why="the link was lost"))
+    assert (await shown(bench, node))["State"] == "offline"
+
+
+async def test_a_hub_that_starts_again_knows_how_long_the_sleep_still_is(bench):
+    node = await bench.node("north")
+    await sleep(node, 600)
+    await bench.restart()
+    assert 500 < (await shown(bench, node))["BackInSeconds"] <= 600
+    await sleep(node, 600)
+    assert (await shown(bench, node))["State"] == "sleeping"
+
+
+async def test_a_job_that_only_a_sleeping_node_can_run_waits_for_it_and_says_so(bench):
+    node = await bench.node("north")
+    await sleep(node)
+    job_id = await bench.submit(wasm_job())
+    why = await bench.get(f"jobs/{job_id}/why")
+    assert why["State"] == "queued"
+    assert why["Message"].startswith("Waiting for 1 node that sleeps; the first is back at 20")
+    await wake(node)
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
+
+
+async def test_a_node_that_is_awake_gets_the_job_meanwhile(bench):
+    asleep, awake = await bench.node("north"), await bench.node("south")
+    await sleep(asleep)
+    job_id = await bench.submit(wasm_job())
+    await bench.finished(job_id)
+    assert (len(asleep.orders), len(awake.orders)) == (0, 1)
+
+
+async def test_a_job_with_a_queue_time_out_does_not_wait_longer_than_that(bench):
+    node = await bench.node("north")
+    await sleep(node)
+    job = wasm_job()
+    job["Tasks"][0]["Timeouts"] = {"QueueTimeout": 1}
+    job_id = await bench.submit(job)
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Failed"
+
+
+async def test_an_ops_job_is_over_when_also_those_that_slept_have_had_it(bench):
+    asleep, awake = await bench.node("north"), await bench.node("south")
+    await sleep(asleep)
+    job_id = await bench.submit(wasm_job(Type="ops", Count=0))
+    await until(lambda: awake.orders)
+    await until(lambda: [s for s in (E.COMPLETED,) if s in states(bench, job_id)])
+    assert job_id in bench.hub.board.jobs
+    await wake(asleep)
+    await bench.finished(job_id)
+    assert (len(asleep.orders), len(awake.orders)) == (1, 1)
+
+
+async def test_an_ops_job_for_nodes_that_all_sleep_waits_and_says_so(bench):
+    node = await bench.node("north")
+    await sleep(node)
+    job_id = await bench.submit(wasm_job(Type="ops", Count=0))
+    assert (await bench.get(f"jobs/{job_id}/why"))["Message"].startswith("Waiting for 1 node that sleeps")
+    await wake(node)
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
+
+
+async def test_the_clock_of_disconnect_begins_at_the_planned_wake(bench):
+    node = await bench.node("north")
+    node.script = (E.ACCEPTED, E.RUNNING)
+    job_id = await bench.submit(wasm_job(Disconnect={"LostAfter": "10m"}))
+    await until(lambda: states(bench, job_id) == [E.RUNNING])
+    name = node.orders[0].execution_id
+    await sleep(node)
+    bench.hub.courier.up_at -= 10 * HOUR
+    for slept, expected in [(HOUR - 1, E.RUNNING), (5 * 60, E.UNKNOWN), (6 * 60, E.LOST)]:
+        passed(bench, node, slept)
+        bench.hub.dispatcher.wake_on({node.id})
+        await until(lambda expected=expected: expected in states(bench, job_id))
+    await wake(node, (name, E.RUNNING))
+    await node.report(name, E.COMPLETED)
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
+
+
+async def test_planned_maintenance_is_shown_with_its_end_wherever_the_node_is(bench):
+    node = await bench.node("north")
+    await bench.call("PUT", f"nodes/{node.id}/maintenance", json={"Duration": "2h", "Message": "new battery"})
+    await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.OFFLINE, why="the link was lost"))
+    told = await shown(bench, node)
+    assert (told["State"], told["Why"]) == ("maintenance", "new battery")
+    assert 7000 < told["BackInSeconds"] <= 7200
+    assert bench.hub.dispatcher.absence.of([node.id]) == {}
+
+
+def states(bench: HubBench, job_id: str) -> list[E]:
+    live = bench.hub.board.jobs.get(job_id)
+    return [e.state for e in live.executions.values()] if live else []
