@@ -1,6 +1,7 @@
 """The agent as a process: what starts in which order, and how it ends so that running work is left alone."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -150,9 +151,12 @@ async def _announce(parts: Parts, say: Callable[[str], None]) -> None:
 async def _tell(parts: Parts, supervisor: Supervisor) -> None:
     """How the agent is, in the line that `systemctl status` shows."""
     while True:
-        link = "connected" if parts.sync.online.is_set() else "no link to the broker; work goes on"
+        online = parts.sync.online.is_set()
+        link = "connected" if online else "no link to the broker; work goes on"
         supervisor.status(f"{link}; {len(parts.store.executions.known)} executions here")
-        await asyncio.sleep(TELL_EACH)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TELL_EACH):  # that it is connected is told at once
+                await (asyncio.Event() if online else parts.sync.online).wait()
 
 
 async def _end_orphans(parts: Parts) -> None:

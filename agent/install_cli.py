@@ -1,6 +1,8 @@
 """`tender agent install`, `upgrade`, `uninstall` and `settle`: parses arguments and prints; nothing else."""
 
 import contextlib
+import errno
+import os
 import signal
 from collections.abc import Generator
 from functools import partial
@@ -94,6 +96,7 @@ def _prepared(
     from agent.install.wheels import Source  # noqa: PLC0415  as above
     from wire.systemd import Systemctl  # noqa: PLC0415  as above
 
+    os.umask(0o022)  # whatever root's own is: the agent's user must be able to read the program
     with _told():
         if not prefix.is_absolute():
             raise InvalidRequest(f"--prefix {prefix} is not absolute", hint="write it from / on")
@@ -116,5 +119,6 @@ def _told() -> Generator[None]:
         typer.echo(explained(error), err=True)
         raise typer.Exit(1) from None
     except OSError as error:
-        typer.echo(explained(error, hint="are you root?"), err=True)
+        hints = {errno.EACCES: "are you root?", errno.EPERM: "are you root?", errno.ENOSPC: "make room, and try again"}
+        typer.echo(explained(error, hint=hints.get(error.errno or 0, "")), err=True)
         raise typer.Exit(1) from None

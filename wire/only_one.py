@@ -10,15 +10,18 @@ from wire.failures import Conflict
 
 
 @contextlib.contextmanager
-def only_one(path: Path, what: str, hint: str = "stop it, or give this one a --data-dir of its own") -> Generator[None]:
-    """Hold the lock on `path` for `what`. The kernel lets it go however the process ends. Raises Conflict."""
+def only_one(path: Path, what: str, hint: str = "stop it, or give this one a --data-dir of its own") -> Generator[int]:
+    """Hold the lock on `path` for `what`. The kernel lets it go however the process ends. Raises Conflict.
+
+    Gives its descriptor: a child that inherits it holds the lock too.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict(f"another {what} runs on {path.parent}", hint=hint) from None
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -1,7 +1,8 @@
 """From one release to another: build beside, try, then switch; a power cut at any step boots one whole slot."""
 
 import contextlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from agent.install import box, journal, rescue, slots, trial
@@ -140,8 +141,11 @@ class Upgrade:
         journal.note(self.layout, Entry(doing, step, slot))
         self.at(step)
 
-    def _alone(self) -> contextlib.AbstractContextManager[None]:
-        return only_one(self.layout.home / "lock", "installation", "wait until it is done")
+    @contextlib.contextmanager
+    def _alone(self) -> Generator[None]:
+        with only_one(self.layout.home / "lock", "installation", "wait until it is done") as lock:
+            os.set_inheritable(lock, True)  # noqa: FBT003  the standard library's own signature
+            yield
 
 
 def uninstall(layout: Layout, systemctl: Systemctl, *, purge: bool) -> None:

@@ -3,11 +3,13 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from agent.install import box as files
 from agent.install import journal, rescue, slots, trial
+from agent.install.building import refuse_private
 from agent.install.layout import UNIT, Layout
 from agent.install.upgrading import Upgrade, uninstall
 from agent.install.wheels import Source, stage
@@ -279,6 +281,15 @@ def test_what_is_no_release_is_refused(tmp_path):
         stage(Source(two), tmp_path / "staged-two")
 
 
+def test_a_python_in_a_home_is_refused_because_the_unit_hides_homes(tmp_path):
+    link = tmp_path / "bin/python"  # as a virtual environment has it
+    link.parent.mkdir()
+    link.symlink_to("/home/somebody/.pyenv/bin/python3")
+    with pytest.raises(InvalidRequest, match="a home is hidden"):
+        refuse_private(link)
+    refuse_private(Path("/usr/bin/python3"))
+
+
 # --- systemd's own tools --------------------------------------------------------------------------------------
 
 
@@ -299,7 +310,8 @@ def test_systemd_makes_the_user_and_the_folders(tmp_path):
     assert (settings.st_uid, settings.st_gid, settings.st_mode & 0o777) == (0, int(user[2]), 0o640)
 
 
-def test_a_dry_run_of_systemd_sysusers_takes_the_file():
-    argv = ["systemd-sysusers", "--dry-run", str(ROOT / "agent/tender-sysusers.conf")]
+@pytest.mark.parametrize("file", ["agent/tender-sysusers.conf", "hub/tender-hub-sysusers.conf"])
+def test_a_dry_run_of_systemd_sysusers_takes_the_file(file):
+    argv = ["systemd-sysusers", "--dry-run", str(ROOT / file)]
     ran = subprocess.run(argv, capture_output=True, text=True, check=False, env={"PATH": os.defpath})
     assert ran.returncode == 0, ran.stderr

@@ -11,6 +11,7 @@ from agent.install.layout import UNIT, Layout
 from tests.support.boxes import Box
 from tests.support.documents import ROOT
 from tests.support.hub_process import HubProcess
+from tests.support.loopfs import loop_disk
 from tests.support.scenario import Notebook, Traced, settings, traced_job, until
 from tests.support.wheels import wheel_of_tender
 
@@ -107,3 +108,47 @@ async def test_a_release_with_one_changed_wheel_is_refused_before_anything_of_it
     code, said = await run(*tender, *words)
     assert (code, "is not what its hash says" in said) == (1, True), said
     assert slots.current(Layout(box.root)) is None
+
+
+TENDER = [sys.executable, "-m", "tui.main", "agent"]
+
+
+async def test_while_pip_outlives_a_killed_installation_no_other_begins_and_then_the_next_one_is_whole(
+    tmp_path, monkeypatch, releases
+):
+    box = Box(tmp_path / "box", monkeypatch)
+    layout = Layout(box.root)
+    words = [*TENDER, "install", str(releases["0.1.0"]), "--root", str(box.root)]
+    killed = await asyncio.create_subprocess_exec(*words, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL)
+    await until((layout.slot("a") / "bin").exists, 60)  # venv and pip are at it
+    killed.kill()
+    await killed.wait()
+    code, said = await run(*words)
+    assert (code, "another installation runs" in said) == (1, True), said
+    assert slots.current(layout) is None
+
+    async def installed():
+        code, said = await run(*words)
+        assert code == 0 or "another installation runs" in said, said
+        return code == 0
+
+    await until(installed, 120)
+    assert (await run(layout.link / "bin/tender", "--version"))[1] == "tender 0.1.0\n"
+
+
+async def test_a_full_disk_ends_an_upgrade_with_a_clear_word_and_the_box_goes_on_with_what_it_has(
+    tmp_path, monkeypatch, releases
+):
+    with loop_disk(tmp_path / "loop", 160) as disk:
+        box = Box(disk.root / "box", monkeypatch)
+        layout = Layout(box.root)
+        code, said = await run(*TENDER, "install", releases["0.1.0"], "--root", box.root)
+        assert code == 0, said
+        disk.fill(leave=8 * 1024**2)
+        code, said = await run(*TENDER, "upgrade", releases["0.1.1"], "--root", box.root)
+        assert (code, "MiB are free" in said or "make room" in said) == (1, True), said
+        assert (await run(layout.link / "bin/tender", "--version"))[1] == "tender 0.1.0\n"
+        disk.empty()
+        code, said = await run(*TENDER, "upgrade", releases["0.1.1"], "--root", box.root)
+        assert code == 0, said
+        assert (await run(layout.link / "bin/tender", "--version"))[1] == "tender 0.1.1\n"

@@ -24,6 +24,7 @@ async def test_both_say_ready_give_signs_of_life_and_say_that_they_stop(tmp_path
         async with Fleet(tmp_path, {"north": settings(tmp_path, "north")}) as fleet:
             # One of the hub, two of the agent: while it joins, and when its work is taken up.
             await until(lambda: told("READY=1", 3))
+            await until(lambda: told("STATUS=connected", 1))
             await until(lambda: told("WATCHDOG=1", 4))
             assert any("STATUS=ready http://127.0.0.1" in line for line in heard)
             notebook = Notebook(tmp_path / "notes")

@@ -17,8 +17,13 @@ from tests.support.documents import ROOT
 PARTS = ("agent", "hub", "tui", "wire", "pyproject.toml", "README.md", "LICENSE")
 
 
-def wheel_of_tender(folder: Path, version: str, change: Callable[[Path], None] = lambda _: None) -> Path:
-    """Build the project as `version` into `folder`, after `change` had its way with a copy of the source."""
+def wheel_of_tender(
+    folder: Path, version: str, change: Callable[[Path], None] = lambda _: None, *, packages: str = ""
+) -> Path:
+    """Build the project as `version` into `folder`, after `change` had its way with a copy of the source.
+
+    `packages` is where the box sees the Python packages of the tests, if not where they are.
+    """
     source = folder / f"source-{version}"
     source.mkdir(parents=True)
     for part in PARTS:
@@ -32,7 +37,7 @@ def wheel_of_tender(folder: Path, version: str, change: Callable[[Path], None] =
     release = folder / f"release-{version}"
     argv = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(release)]
     subprocess.run([*argv, str(source)], check=True, capture_output=True, timeout=110)
-    for wheel in stand_ins():
+    for wheel in stand_ins(packages or sysconfig.get_path("purelib")):
         write_wheel(release, *wheel)
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(release.glob("*.whl"))]
     (release / "SHA256SUMS").write_text("".join(sums))
@@ -40,11 +45,11 @@ def wheel_of_tender(folder: Path, version: str, change: Callable[[Path], None] =
     return release
 
 
-def stand_ins() -> list[tuple[str, str, dict[str, str]]]:
+def stand_ins(packages: str) -> list[tuple[str, str, dict[str, str]]]:
     """Name, version and files for each package that an agent needs. They lead to those that the tests run with."""
     wanted = [text for text in metadata.requires("tender") or [] if "extra" not in text or 'extra == "agent"' in text]
     names = [re.split(r"[^A-Za-z0-9_.-]", text)[0] for text in wanted]
-    here = {"stand_in.pth": sysconfig.get_path("purelib") + "\n"}
+    here = {"stand_in.pth": packages + "\n"}
     return [(name, metadata.version(name), here if name == "msgspec" else {}) for name in names]
 
 

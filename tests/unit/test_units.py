@@ -11,7 +11,7 @@ from agent.app import GOODBYE
 from agent.cli import BAD_SETTINGS
 from hub.mosquitto import BrokerSettings, access_list, configuration
 from hub.pki import Credentials
-from tests.support.documents import ROOT
+from tests.support.documents import ROOT, text_of
 from tui.exits import USAGE
 
 BROKER = "[Service]\nType=notify\nExecStart=/usr/sbin/mosquitto -c /etc/mosquitto/mosquitto.conf\n"
@@ -59,6 +59,14 @@ def test_the_hub_and_an_agent_that_runs_wasm_are_hardly_exposed(box):
 def test_an_agent_with_podman_is_exposed_only_as_far_as_containers_need(box):
     drop_in(box, "tender-agent.service", "agent/tender-agent-podman.conf")
     assert 1.5 < exposure(box, "tender-agent.service") <= 4.0
+
+
+def test_the_readme_tells_the_exposures_as_they_are_measured(box):
+    told = re.search(r"gives the hub ([\d.]+), an agent ([\d.]+), and ([\d.]+) with Podman", text_of("README.md"))
+    assert told is not None
+    measured = [exposure(box, "tender-hub.service"), exposure(box, "tender-agent.service")]
+    drop_in(box, "tender-agent.service", "agent/tender-agent-podman.conf")
+    assert [*measured, exposure(box, "tender-agent.service")] == [float(one) for one in told.groups()]
 
 
 def test_every_exception_for_podman_has_its_reason_above_it():

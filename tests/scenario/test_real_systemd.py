@@ -1,0 +1,166 @@
+"""The units under a real systemd 252, hardened as they are shipped: what they close must not stop the work."""
+
+import asyncio
+import sys
+
+import pytest
+
+from tests.support.documents import ROOT
+from tests.support.hub_process import HubProcess
+from tests.support.scenario import executions, until, wasm_task
+from tests.support.systemd_box import PACKAGES, PYTHON, SystemdBox
+from tests.support.wat import Program
+from tests.support.wheels import wheel_of_tender
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+AGENT, HUB = "tender-agent.service", "tender-hub.service"
+SETTINGS = """name = "box"
+[hub]
+join_token_file = "/etc/tender/join-token"
+[link]
+profile = "lan"
+[[bidding.hooks]]
+name = "owner"
+exec = ["/etc/tender/hooks/owner"]
+"""
+HOOK = '#!/bin/sh\ncat > /dev/null\n[ "$(id -un)" = tender ] || { echo "I am $(id -un)" >&2; exit 1; }\n'
+
+
+@pytest.fixture
+async def box(tmp_path):
+    made = SystemdBox(tmp_path / "box")
+    await made.boot()
+    yield made
+    print(await made.journal())  # pytest shows it of a test that failed
+    await made.power_cut()
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("releases")
+    return {version: wheel_of_tender(folder, version, packages=PACKAGES) for version in ("0.1.0", "0.1.1")}
+
+
+async def tender(box, *words):
+    """The command line of this tree, by a root on the box who shows others nothing."""
+    code = f"import os, sys; os.umask(0o077); sys.path[:0] = [{str(ROOT)!r}, {PACKAGES!r}]"
+    code += "; import tui.main; tui.main.main()"
+    return await box.run(PYTHON, "-P", "-c", code, *words)
+
+
+async def joined(box, hub):
+    """The owner's settings are in place and the agent is connected."""
+    (box.below("/etc/tender") / "agent.toml").write_text(SETTINGS)
+    (box.below("/etc/tender") / "join-token").write_text(await hub.token())
+    hooks = box.below("/etc/tender") / "hooks"
+    hooks.mkdir()
+    (hooks / "owner").write_text(HOOK)
+    (hooks / "owner").chmod(0o755)
+    await box.run("chgrp", "tender", "/etc/tender/join-token")
+    await box.run("systemctl", "start", AGENT)
+    await until(lambda: online(hub), 60)
+
+
+async def online(hub):
+    nodes = (await hub.get("nodes", **{"filter-status": "connected"}))["Nodes"]
+    return len(nodes) == 1 and nodes[0]["Info"]["ComputeNodeInfo"]["ExecutionEngines"]
+
+
+async def in_state(box, unit, state):
+    return await box.show(unit, "ActiveState") == state
+
+
+async def connected(box):
+    return (await box.show(AGENT, "StatusText")).startswith("connected")
+
+
+async def has_state(hub, job, state):
+    return [one["Tender"]["State"] for one in await executions(hub, job)] == [state]
+
+
+async def address(box):
+    """Where the hub answers, once it does."""
+    ready, _, url = (await box.show(HUB, "StatusText")).partition(" ")
+    return url if ready == "ready" else ""
+
+
+async def newest_line(hub, job):
+    """The last line that the job has printed: it is in the memory of the program's own process."""
+    argv = [sys.executable, "-m", "tui.main", "--api-host", hub.url, "job", "logs", "--tail", "1", job]
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    said, _ = await child.communicate()
+    return said.decode().splitlines()[-1:]
+
+
+async def test_work_is_found_again_by_the_next_agent_which_reads_its_output_and_ends_it(box, releases):
+    async with HubProcess(box.folder.parent / "hub") as hub:
+        said = await tender(box, "agent", "install", releases["0.1.0"])
+        assert "tender 0.1.0 is installed" in said
+        await joined(box, hub)
+        program = Program().print("x" * 1023 + "\n", times=4096).print("the newest\n").sleep(600)
+        job = await hub.submit({"Type": "batch", "Name": "long", "Tasks": [wasm_task(program)]})
+        await until(lambda: has_state(hub, job, "running"), 60)
+        work = (await box.run("pgrep", "--full", "agent.workers.wasm /var")).split()
+        await box.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", AGENT)
+        await until(lambda: in_state(box, AGENT, "activating"), 20)  # it waits for its next start
+        await box.run("systemctl", "restart", AGENT)
+        await until(lambda: connected(box), 60)
+        assert await has_state(hub, job, "running")
+        assert await newest_line(hub, job) == ["the newest"]
+        await hub.client.delete(f"/api/v1/orchestrator/jobs/{job}")
+        await until(lambda: has_state(hub, job, "cancelled"), 30)
+        assert not set(work) & set((await box.run("pgrep", "--full", "agent.workers.wasm /var", check=False)).split())
+
+
+async def test_a_release_is_upgraded_boots_after_a_power_cut_and_bad_settings_are_not_tried_again(box, releases):
+    async with HubProcess(box.folder.parent / "hub") as hub:
+        await tender(box, "agent", "install", releases["0.1.0"])
+        await joined(box, hub)
+        said = await box.run("/opt/tender/current/bin/tender", "agent", "upgrade", releases["0.1.1"])
+        assert "tender 0.1.1 is current" in said
+        await box.power_cut()
+        await box.boot()
+        await until(lambda: connected(box), 60)
+        assert await box.run("/opt/tender/current/bin/tender", "--version") == "tender 0.1.1\n"
+        program = Program().print("after the power cut\n")
+        job = await hub.submit({"Type": "batch", "Name": "short", "Tasks": [wasm_task(program)]})
+        assert (await hub.finished(job))["State"]["StateType"] == "Completed"
+        assert await newest_line(hub, job) == ["after the power cut"]
+        assert "already exists but the mode is different" not in await box.journal()
+
+    with (box.below("/etc/tender") / "agent.toml").open("a") as settings:
+        settings.write("nonsense = 1\n")
+    await box.run("systemctl", "restart", AGENT, check=False)
+    await until(lambda: in_state(box, AGENT, "failed"), 30)
+    assert [await box.show(AGENT, name) for name in ("ExecMainStatus", "NRestarts")] == ["78", "0"]
+    assert "unknown field bidding.hooks[0].nonsense" in await box.journal()
+
+
+async def test_the_hub_and_its_broker_work_within_what_its_unit_leaves_them(box, releases):
+    await tender(box, "agent", "install", releases["0.1.0"])  # brings the program that the unit of the hub starts
+    for file, target in ((HUB, "/etc/systemd/system"), ("tender-hub-sysusers.conf", "/etc/sysusers.d")):
+        box.below(target).mkdir(exist_ok=True)
+        (box.below(target) / file).write_text((ROOT / "hub" / file).read_text())
+    await box.run("systemd-sysusers", "/etc/sysusers.d/tender-hub-sysusers.conf")
+    options = "TENDER_HUB_OPTIONS=--api-port 0 --auto-approve\n"
+    (box.below("/etc/tender") / "hub.env").write_text(options)
+    await box.run("systemctl", "daemon-reload")
+    await box.run("systemctl", "start", HUB)
+    api = ["--api-host", await until(lambda: address(box), 60)]
+    (box.below("/etc/tender") / "join-token").write_text(await tender(box, *api, "node", "token"))
+    (box.below("/etc/tender") / "agent.toml").write_text(SETTINGS.partition("[[")[0])
+    await box.run("chgrp", "tender", "/etc/tender/join-token")
+    await box.run("systemctl", "start", AGENT)
+    await until(lambda: connected(box), 60)
+    module = box.folder.parent / "answer.wasm"
+    module.write_bytes(Program().print("forty-two\n").wasm())
+    assert "Job completed" in await tender(box, *api, "wasm", "run", "--name", "answer", module)
+    assert await tender(box, *api, "job", "logs", "answer") == "forty-two\n"
+    await box.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", HUB)
+    await until(lambda: in_state(box, HUB, "activating"), 20)
+    await until(lambda: in_state(box, HUB, "active"), 60)  # it comes back by itself, with its broker
+    api = ["--api-host", await until(lambda: address(box), 60)]
+    assert "Job completed" in await tender(box, *api, "wasm", "run", "--name", "again", module)
+    await box.run("systemctl", "stop", HUB)
+    assert await box.show(HUB, "Result") == "success"
