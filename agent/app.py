@@ -107,7 +107,7 @@ async def serve(
                 group.create_task(_announce(parts, say)),
                 group.create_task(_end_orphans(parts)),
                 group.create_task(told.watch(store.alive)),
-                group.create_task(_tell(parts, told)),
+                *([group.create_task(_tell(parts, told))] if told.listens else []),
             ]
             await stop.wait()
             told.stopping()

@@ -1,7 +1,6 @@
 """How the box is: checks, free capacity and counters, said when their class changes and at each interval."""
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +11,7 @@ from agent.runner import Runner
 from agent.store.outbox import OutboxTable
 from agent.voice import Voice
 from wire import clock
-from wire.ballast import SPARE, SPARE_FILES, free, is_read_only
+from wire.ballast import SPARE, SPARE_FILES, Room, room
 from wire.failures import TenderError
 from wire.messages import Check, Health
 from wire.quantities import format_size
@@ -56,42 +55,47 @@ class HealthReports:
 
     async def run(self, online: asyncio.Event) -> None:
         """Look for ever; returns only by cancellation."""
+        loop = asyncio.get_running_loop()
         while True:
             for chore in self._chores:
                 try:
                     await chore()
                 except Exception:
                     log.exception("a chore failed; it is tried again in %.0f s", LOOK_EACH)
-            health = self.look(clock.monotonic())
+            checks = self._look(clock.monotonic())
             if online.is_set():
-                await self._report(health)
+                await self._report(checks)
             self._soon.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(LOOK_EACH, self._interval)):
-                    await self._soon.wait()
+            timer = loop.call_later(min(LOOK_EACH, self._interval), self._soon.set)
+            await self._soon.wait()
+            timer.cancel()
 
-    async def _report(self, health: Health) -> None:
+    async def _report(self, checks: Sequence[Check]) -> None:
         now = clock.monotonic()
         if self.verdicts == self._said and now - self._said_at < self._interval - 1:
             return
         try:
-            await self._voice.say(health)
+            await self._voice.say(self._health(checks, now))
         except TenderError as error:
             log.info("health was not said: %s", error)
             return
         self._said, self._said_at = self.verdicts, now
 
-    def look(self, now: float) -> Health:
+    def _look(self, now: float) -> list[Check]:
         """How things are now; `verdicts` has them by check from then on."""
         depth = self._outbox.depth
         if not depth:
             self._waiting_since = now
         checks = [
-            disk_check(*free(self._data_dir), read_only=is_read_only(self._data_dir)),
+            disk_check(room(self._data_dir)),
             outbox_check(depth),
             *self._extra(),
         ]
         self.verdicts = {check.name: check.verdict for check in checks}
+        return checks
+
+    def _health(self, checks: Sequence[Check], now: float) -> Health:
+        depth = self._outbox.depth
         return Health(
             ep=self._voice.ep,
             free=self._ledger.free,
@@ -99,14 +103,15 @@ class HealthReports:
             waiting=len(self._ledger.holds),
             outbox=depth,
             outbox_age=round(now - self._waiting_since, 1) if depth else 0.0,
-            checks=checks[:_CHECK_CAP],
+            checks=list(checks[:_CHECK_CAP]),
             counters=dict(sorted(self._counters.items())[:40]),
         )
 
 
-def disk_check(size: int, files: int, *, read_only: bool = False) -> Check:
+def disk_check(disk: Room) -> Check:
     """Free space and free inodes, the scarcer of the two; and whether anything can be written at all."""
-    if read_only:
+    size, files = disk.size, disk.files
+    if disk.read_only:
         return Check("disk", "fail", "the file system is read-only", "look for errors of the disk, then remount it")
     said = f"{format_size(size)} and {files} files are free"
     if size < SPARE or files < SPARE_FILES:

@@ -256,7 +256,10 @@ class Parts:
     async def look_at_engines(self) -> None:
         """Ask the engines again; say so when what this node can do has changed."""
         before = self.capabilities
-        self.capabilities = await self.probe.collect()
+        found = await self.probe.collect()
+        if found == before:
+            return
+        self.capabilities = found
         self.facts = NodeFacts(
             node_id=self.identity.node_id,
             state=self.presence.state,
@@ -266,7 +269,7 @@ class Parts:
             publishers=frozenset(self.offers.plugins.publishers),
             devices=self.probe.devices,
         )
-        if before != self.capabilities and before.name:
+        if before.name:
             await self.sync.facts_changed()
 
     def _engine_checks(self) -> Sequence[Check]:

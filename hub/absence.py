@@ -24,7 +24,7 @@ class Absence:
     def of(self, node_ids: Iterable[str]) -> dict[str, Away]:
         """Those of these nodes that are out of reach now."""
         now = clock.monotonic()
-        if not self._courier.connected or now < self._courier.up_at + self.settle:
+        if not self._hears(now):
             return {}
         found = {node_id: self._registry.nodes.get(node_id) for node_id in set(node_ids)}
         away = {node_id: self._seconds(node, now) for node_id, node in found.items() if node is not None}
@@ -42,9 +42,25 @@ class Absence:
 
     def changed(self) -> set[str]:
         """Nodes that went out of reach, or came back, since this was asked last."""
-        away = set(self.of(self._registry.nodes))
+        now, away = clock.monotonic(), set[str]()
+        if self._hears(now):
+            # Most nodes were heard of lately, and nothing else needs to be known of them.
+            doubtful = [node for node in self._registry.nodes.values() if not self._is_surely_here(node, now)]
+            away = {node.id for node in doubtful if self._seconds(node, now) is not None}
         changed, self._known = away ^ self._known, away
         return changed
+
+    def _hears(self, now: float) -> bool:
+        """Whether the hub itself has been connected for long enough to judge others."""
+        return self._courier.connected and now >= self._courier.up_at + self.settle
+
+    def _is_surely_here(self, node: Node, now: float) -> bool:
+        return (
+            node.heard_at is not None
+            and now - node.heard_at < node.patience
+            and node.upkeep.mode is not NodeState.MAINTENANCE
+            and node.id not in self._excused
+        )
 
     def _seconds(self, node: Node, now: float) -> float | None:
         """How long a node has been away; None while it is here, asleep as it said, or excused by its operators."""

@@ -15,6 +15,8 @@ from wire.states import Membership, NodeState
 DEFAULT_INTERVAL = 900
 """Seconds between health reports of a node that does not say."""
 
+MISSED = 2.5
+"""Intervals without a word after which a node counts as late."""
 OVERSLEPT = 60.0
 """Seconds after its planned wake in which a node that sleeps is not late yet."""
 
@@ -43,6 +45,8 @@ class Node:
     """Unix nanoseconds of the last document."""
     heard_at: float | None = None
     """The same moment in monotonic seconds: a clock that jumps makes nobody late."""
+    patience: float = 0.0
+    """Seconds for which its last document says that it is here; 0 when its word is another."""
     joined: int = 0
     """Unix nanoseconds when it enrolled."""
     changed: int = 0
@@ -115,7 +119,7 @@ class Node:
         if said is NodeState.SLEEPING:
             return NodeState.LATE if self.overslept(now) > OVERSLEPT else said
         interval = self.status.next or DEFAULT_INTERVAL
-        return NodeState.LATE if self.age(now) > 2.5 * interval else said
+        return NodeState.LATE if self.age(now) > MISSED * interval else said
 
     def overslept(self, now: int) -> float:
         """Seconds since the wake that it announced when it went to sleep; negative before that."""
@@ -129,6 +133,12 @@ class Node:
             return self.upkeep.until
         asleep = presence is NodeState.SLEEPING and self.status is not None and self.status.next
         return now - int(self.overslept(now) * 1e9) if asleep else 0
+
+    def heed(self) -> None:
+        """Its status has changed."""
+        status = self.status
+        here = status is not None and status.state in HERE
+        self.patience = MISSED * (status.next or DEFAULT_INTERVAL) if here and status is not None else 0.0
 
     def invitable(self, now: int) -> bool:
         """Whether an invitation makes sense: approved, here, and willing."""
@@ -163,6 +173,7 @@ class Registry:
             since_at=clock.monotonic() - max(0.0, (clock.unix_ns() - record.since) / 1e9),
         )
         node.slept_at = node.since_at if _sleeps(record.status) else None
+        node.heed()
         self.nodes[record.id] = node
         return node
 
@@ -184,6 +195,7 @@ class Registry:
                 node.status = document
                 node.slept_at = node.heard_at if _sleeps(document) else None
                 node.born, node.holds, node.pages = node.heard, None, {}
+                node.heed()
             case Capabilities():
                 if node.caps != msgspec.structs.replace(document, ep=node.caps.ep if node.caps else 0):
                     node.changed = clock.unix_ns()

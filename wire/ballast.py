@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from wire.failures import NoSpace
 
@@ -36,8 +37,10 @@ class Ballast:
 
     def keep(self) -> None:
         """Put it in place if there is plenty of room. A disk that cannot take it now is asked again later."""
+        if self.held:
+            return
         size, files = free(self._folder.parent)
-        if self.held or size < self._size + SPARE or files < FILES + SPARE_FILES:
+        if size < self._size + SPARE or files < FILES + SPARE_FILES:
             return
         making = self._folder.with_name(f".{self._folder.name}.partial")
         with contextlib.suppress(OSError):
@@ -75,12 +78,21 @@ class Ballast:
             )
 
 
-def free(folder: Path) -> tuple[int, int]:
-    """Free bytes and free files where a folder lies; a file system that counts no files has enough of them."""
+class Room(NamedTuple):
+    """What a file system has: free bytes, free files, and whether it was (re)mounted read-only, as after an error."""
+
+    size: int
+    files: int
+    read_only: bool = False
+
+
+def room(folder: Path) -> Room:
+    """The room where a folder lies; a file system that counts no files has enough of them."""
     stat = os.statvfs(folder)
-    return stat.f_bavail * stat.f_frsize, stat.f_favail if stat.f_files else 1_000_000
+    files = stat.f_favail if stat.f_files else 1_000_000
+    return Room(stat.f_bavail * stat.f_frsize, files, bool(stat.f_flag & os.ST_RDONLY))
 
 
-def is_read_only(folder: Path) -> bool:
-    """Whether the file system was (re)mounted read-only, by a person or by the kernel after an error."""
-    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+def free(folder: Path) -> tuple[int, int]:
+    """Free bytes and free files."""
+    return room(folder)[:2]

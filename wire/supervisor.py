@@ -39,6 +39,11 @@ class Supervisor:
         watchdog = int(micros) / 1e6 if mine and micros.isdigit() else 0.0
         return cls(address if address[:1] in {"/", "@"} else "", watchdog)
 
+    @property
+    def listens(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._address)
+
     def ready(self, status: str) -> None:
         """The start is done."""
         self._say(f"READY=1\nSTATUS={_line(status)}")

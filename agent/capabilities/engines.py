@@ -8,21 +8,22 @@ from wire.messages import EngineCapability
 from wire.params import engine_kind
 
 DEADLINE = 20.0
+SWITCHED_OFF = EngineFacts(available=False, why="switched off by the owner")
 
 
 async def look(executors: Mapping[str, Executor], disabled: Collection[str] = ()) -> dict[str, EngineFacts]:
     """By canonical engine name. An executor that hangs or raises is one that cannot be used, and says so."""
-    off = {engine_kind(name) for name in disabled}
-    names = sorted(executors)
-    found = await asyncio.gather(*(_ask(executors[name]) for name in names if engine_kind(name) not in off))
-    facts = dict(zip([name for name in names if engine_kind(name) not in off], found, strict=True))
-    switched_off = EngineFacts(available=False, why="switched off by the owner")
-    return {engine_kind(name): facts.get(name, switched_off) for name in names}
+    found: dict[str, EngineFacts] = {}
+    for name in sorted(executors):
+        kind = engine_kind(name)
+        found[kind] = SWITCHED_OFF if kind in disabled else await _ask(executors[name])
+    return found
 
 
 async def _ask(executor: Executor) -> EngineFacts:
     try:
-        return await asyncio.wait_for(executor.facts(), DEADLINE)
+        async with asyncio.timeout(DEADLINE):
+            return await executor.facts()
     except TimeoutError:
         return EngineFacts(available=False, why=f"gave no answer within {DEADLINE:g} s")
     except Exception as error:  # noqa: BLE001 - one broken executor must not hide the others

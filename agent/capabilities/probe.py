@@ -12,6 +12,7 @@ from agent.config import AgentConfig
 from agent.executors.base import EngineFacts, Executor
 from agent.limits import Capacity, resolve
 from wire.messages import Capabilities
+from wire.params import engine_kind
 from wire.quantities import format_cpu, format_size
 
 
@@ -35,23 +36,26 @@ class Probe:
         self._inputs, self._publishers = inputs, publishers
         self._host: host.HostFacts | None = None
         self._gpus: list[gpu.Gpu] = []
+        self._same: Capabilities | None = None
+        """What does not change while the agent runs."""
+        self._told: Capabilities | None = None
+        """What `collect` found last."""
+        self._off = frozenset(engine_kind(name) for name in config.engines.disabled)
         self.engines: dict[str, EngineFacts] = {}
 
     async def start(self) -> Capacity:
         """Detect the hardware and resolve the owner's limits. Raises InvalidRequest for impossible ones."""
         self._host = host.look(Path(self._config.data_dir))
         self._gpus = await gpu.look()
-        return self.capacity
+        capacity = resolve(self._config.limits, self._host.resources(len(self._gpus)))
+        self._same = self._lasting(capacity)
+        return capacity
 
     @property
     def host(self) -> host.HostFacts:
         if self._host is None:
             raise RuntimeError("the probe has not been started")
         return self._host
-
-    @property
-    def capacity(self) -> Capacity:
-        return resolve(self._config.limits, self.host.resources(len(self._gpus)))
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -68,14 +72,21 @@ class Probe:
 
     async def collect(self, ep: int = 0) -> Capabilities:
         """All that the node says of itself, now."""
-        self.engines = await engines.look(self._executors, self._config.engines.disabled)
-        capacity = self.capacity
+        if self._same is None:
+            raise RuntimeError("the probe has not been started")
+        found = await engines.look(self._executors, self._off)
+        if self._told is None or found != self.engines:
+            self.engines = found
+            self._told = msgspec.structs.replace(
+                self._same, engines=engines.usable(found), unavailable=engines.unusable(found)
+            )
+        return msgspec.structs.replace(self._told, ep=ep) if ep else self._told
+
+    def _lasting(self, capacity: Capacity) -> Capabilities:
         return Capabilities(
-            ep=ep,
+            ep=0,
             name=self.name,
             agent=self._version,
-            engines=engines.usable(self.engines),
-            unavailable=engines.unusable(self.engines),
             inputs=sorted(self._inputs - {name.lower() for name in self._config.inputs.disabled}),
             publishers=sorted(self._publishers - {name.lower() for name in self._config.publishers.disabled}),
             labels=self.labels,

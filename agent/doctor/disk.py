@@ -4,14 +4,14 @@ from pathlib import Path
 
 from agent.config import AgentConfig
 from agent.health import disk_check
-from wire.ballast import free, is_read_only
+from wire.ballast import room
 from wire.findings import Finding
 
 
 async def check(config: AgentConfig) -> Finding:
     folder = Path(config.data_dir)
     here = next(path for path in (folder, *folder.parents) if path.exists())
-    found = disk_check(*free(here), read_only=is_read_only(here))
+    found = disk_check(room(here))
     return Finding("disk", found.verdict, f"{found.message} on {here}", found.remedy or _remedy(found.verdict))
 
 

@@ -22,6 +22,8 @@ MIGRATION_TIME = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
 FREE_KEPT = 4 * 1024**2
 """Bytes that stay free inside the database for what comes next."""
+REMEMBERED = 32
+"""Kept results that may stay in memory."""
 SHRINK_PAGES = 2000
 """Pages that one look gives back; a page has 1 KiB."""
 
@@ -107,9 +109,16 @@ class Results:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._few: tuple[int, list[KeptResult]] = (-1, [])
 
     async def all(self) -> list[KeptResult]:
-        return await self._db.read(memory.kept_results)
+        """The first to go first. A few are remembered for as long as nothing is written: each look asks for them."""
+        commits = self._db.commits
+        if self._few[0] == commits:
+            return self._few[1]
+        kept = await self._db.read(memory.kept_results)
+        self._few = (commits, kept) if len(kept) <= REMEMBERED else (-1, [])
+        return kept
 
     async def drop(self, execution_id: str) -> bool:
         return await self._db.write(lambda connection: memory.drop_result(connection, execution_id))
@@ -125,6 +134,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
         self._db = Database(path)
+        self._shrunk = -1
         self.outbox = OutboxTable(self._db)
         self.executions = Executions(self._db, self.outbox)
         self.holds = Holds(self._db)
@@ -150,7 +160,11 @@ class Store:
 
     async def shrink(self) -> None:
         """Give back what the file holds free beyond what is soon used again; a small part at each call."""
+        commits = self._db.commits
+        if commits == self._shrunk:
+            return  # nothing was written, so nothing came free
         _, free = await self._db.read(free_pages.sizes)
+        self._shrunk = commits
         if free > FREE_KEPT:
             await self._db.write(lambda connection: free_pages.shrink(connection, SHRINK_PAGES))
 
@@ -168,7 +182,8 @@ class Store:
 
     async def keep_ballast(self) -> None:
         """Put room aside for a full disk, if there is plenty now."""
-        await asyncio.to_thread(self._db.ballast.keep)
+        if not self._db.ballast.held:
+            await asyncio.to_thread(self._db.ballast.keep)
 
     def on_full_disk(self, told: Callable[[], None]) -> None:
         """`told` is called on the writer's thread when the room that was put aside is needed."""

@@ -119,7 +119,7 @@ async def test_tools_on_the_path_are_asked_and_broken_ones_count_for_nothing(too
 
 async def test_engines_are_asked_and_the_broken_say_why():
     asked = {"wasm": Engine(HERE), "podman": Engine(GONE), "fake": Engine(ValueError("boom")), "off": Engine(HERE)}
-    found = await engines.look(asked, disabled=["OFF"])
+    found = await engines.look(asked, disabled=["off"])
     assert list(engines.usable(found)) == ["wasm"]
     assert engines.unusable(found) == {
         "podman": "no socket at /run/podman",

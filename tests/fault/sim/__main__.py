@@ -7,6 +7,7 @@ import sys
 import time
 
 from tests.fault.sim.shrink import shrink
+from tests.fault.sim.speed import report
 from tests.fault.sim.story import Setting, Told, tell
 
 
@@ -17,6 +18,10 @@ def main() -> int:
         # The order of sets of strings is part of a run.
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "tests.fault.sim", *sys.argv[1:]])  # noqa: S606
+    if options.speed:
+        for line in report():
+            print(line, flush=True)
+        return 0
     if options.trace:
         logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s", stream=sys.stderr)
     else:
@@ -59,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--jobs", type=int, default=12)
     parser.add_argument("--actions", type=int, default=14)
+    parser.add_argument("--speed", action="store_true", help="measure how much a minute of CPU time plays")
     parser.add_argument("--shrink", action="store_true", help="find the few actions that a failure needs")
     parser.add_argument("--trace", action="store_true", help="what the parts log, on standard error")
     return parser.parse_args()

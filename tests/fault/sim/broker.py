@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fault.sim.loop import VirtualLoop
 from wire.session import Outgoing, Packet
-from wire.topics import HUB_WRITES, Channel, Topics
+from wire.topics import HUB_WRITES, Address, Channel, Topics
 
 QUEUED = 100_000
 """Messages that wait for a client that is away; more are dropped without a word."""
@@ -52,6 +52,7 @@ class Broker:
         self._context = copy_context()  # what is on its way does not die with whoever sent it
         self.up = True
         self.weather = Weather()
+        self._addresses: dict[str, Address] = {}
         self.accounts: dict[str, Account] = {}
         self.retained: dict[str, tuple[bytes, float]] = {}
         self.cut: set[str] = set()
@@ -134,8 +135,17 @@ class Broker:
             if account is not None:
                 self._route(account, Packet(message.topic, message.payload, retained=False))
 
+    def _address(self, topic: str) -> Address | None:
+        """Most are used again and again."""
+        found = self._addresses.get(topic)
+        if found is None:
+            found = self._topics.parse(topic)
+            if found is not None and not found.item:
+                self._addresses[topic] = found
+        return found
+
     def _readers(self, topic: str) -> tuple[str, ...]:
-        address = self._topics.parse(topic)
+        address = self._address(topic)
         if address is None:
             return ()
         if address.channel is Channel.HUB:
@@ -146,7 +156,7 @@ class Broker:
 
     def _route(self, account: Account, packet: Packet) -> None:
         """Queue a packet for a client, as often and as late as the weather wants."""
-        address = self._topics.parse(packet.topic)
+        address = self._address(packet.topic)
         channel = address.channel.value if address else ""
         self.counts[channel] += 1
         weather, chance = self.weather, self._chance

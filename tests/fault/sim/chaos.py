@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import msgspec
@@ -88,6 +89,7 @@ class Chaos:
         self.world = world
         self._undo: dict[int, Callable[[], None]] = {}
         self._number = 0
+        self._outside = copy_context()  # whoever dies does not take this along
         self.done: list[Action] = []
 
     def begin(self, actions: list[Action]) -> None:
@@ -146,22 +148,26 @@ class Chaos:
     def _silence(self, action: Action) -> Callable[[], None]:
         return self._cut(action, silent=True)
 
-    def _kill(self, action: Action) -> Callable[[], None]:
+    def _kill(self, action: Action) -> None:
         machine = self._who(action)
-        self._between_steps(machine, int(action.number), machine.kill)
-        return machine.start
+        self._between_steps(machine, action, machine.kill)
 
-    def _power(self, action: Action) -> Callable[[], None]:
+    def _power(self, action: Action) -> None:
         machine = self._who(action)
-        self._between_steps(machine, int(action.number), machine.power_cut)
-        return machine.start
+        self._between_steps(machine, action, machine.power_cut)
 
-    def _between_steps(self, machine: Machine, steps: int, end: Callable[[], None]) -> None:
+    def _between_steps(self, machine: Machine, action: Action, end: Callable[[], None]) -> None:
+        """Some steps from now, which may take a while; it is started again some time after that."""
         process = machine.process
         if process is None or process.dead:
             return
-        process.on_death = end
-        process.dies_at = process.steps + steps
+
+        def die() -> None:
+            end()
+            self.world.loop.call_later(action.seconds, machine.start, context=self._outside)
+
+        process.on_death = die
+        process.dies_at = process.steps + int(action.number)
 
     def _stop_program(self, action: Action) -> Callable[[], None] | None:
         machine = self._who(action)

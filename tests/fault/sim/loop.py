@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 from asyncio import base_events
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
@@ -70,6 +71,28 @@ class Clock:
         return self._loop.now - (process.booted if process else -1000.0)
 
 
+class Step:
+    """One call that is due, as `asyncio.Handle` and `asyncio.TimerHandle` are to whoever asked for it."""
+
+    __slots__ = ("_loop", "args", "at", "callback", "context")
+
+    def __init__(self, loop: "VirtualLoop", at: float, callback: Any, args: tuple[Any, ...], context: Any) -> None:
+        self._loop, self.at, self.callback, self.args = loop, at, callback, args
+        self.context: Context = copy_context() if context is None else context
+
+    def cancel(self) -> None:
+        """Do nothing when its time comes."""
+        if self.callback is not None:
+            self.callback, self.args = None, ()
+            self._loop.cancelled += 1
+
+    def cancelled(self) -> bool:
+        return self.callback is None
+
+    def when(self) -> float:
+        return self.at
+
+
 class VirtualLoop(base_events.BaseEventLoop):
     """Runs what is due at once and then jumps; nothing waits, there are no sockets and no threads."""
 
@@ -77,15 +100,31 @@ class VirtualLoop(base_events.BaseEventLoop):
         super().__init__()
         self.now = 0.0
         self.steps = 0
-        self.after_step: Callable[[], None] = lambda: None
+        self.cancelled = 0
+        self._number = 0
+        self._soon: deque[Step] = deque()
+        self._timers: list[tuple[float, int, Step]] = []
         self.jitter: Callable[[], float] = lambda: 0.0
         """Seconds that a piece of work takes which is handed to a thread."""
 
     def time(self) -> float:
         return self.now
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
-        return self.call_soon(callback, *args, context=context)
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        step = Step(self, self.now, callback, args, context)
+        self._soon.append(step)
+        return step
+
+    call_soon_threadsafe = call_soon
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        step = Step(self, when, callback, args, context)
+        self._number += 1
+        heapq.heappush(self._timers, (when, self._number, step))
+        return step
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":
         """The work is done in one step, a little later; a kill before that means that it was never begun."""
@@ -112,45 +151,42 @@ class VirtualLoop(base_events.BaseEventLoop):
         """Nobody sleeps."""
 
     def _run_once(self) -> None:
-        scheduled, ready = self._scheduled, self._ready
-        if self._timer_cancelled_count > 100 and self._timer_cancelled_count * 2 > len(scheduled):
-            self._compact(scheduled)
-        while scheduled and scheduled[0]._cancelled:
-            self._timer_cancelled_count -= 1
-            heapq.heappop(scheduled)._scheduled = False
-        if not ready:
-            if not scheduled:
-                raise RuntimeError("nothing will ever happen again in this simulation")
-            self.now = max(self.now, scheduled[0]._when)
-        self.now += TURN
-        while scheduled and scheduled[0]._when <= self.now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            ready.append(handle)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                self._step(handle)
+        """All turns until the loop is to stop."""
+        soon, timers = self._soon, self._timers
+        while not self._stopping:
+            if not soon:
+                self._jump()
+            self.now += TURN
+            while timers and timers[0][0] <= self.now:
+                soon.append(heapq.heappop(timers)[2])
+            for _ in range(len(soon)):
+                step = soon.popleft()
+                callback = step.callback
+                if callback is None:
+                    continue
+                step.callback = None
+                process = step.context.get(PROCESS)
+                if process is None or _lives(process):
+                    self.steps += 1
+                    try:
+                        step.context.run(callback, *step.args)
+                    except (KeyboardInterrupt, SystemExit):
+                        raise
+                    except BaseException as error:  # noqa: BLE001  as every event loop does
+                        self.call_exception_handler({"message": f"in {callback!r}", "exception": error})
 
-    def _compact(self, scheduled: Any) -> None:
-        """Throw out cancelled timers."""
-        for handle in scheduled:
-            handle._scheduled = not handle._cancelled
-        scheduled[:] = [handle for handle in scheduled if not handle._cancelled]
-        heapq.heapify(scheduled)
-        self._timer_cancelled_count = 0
-
-    def _step(self, handle: asyncio.Handle) -> None:
-        process: Process | None = handle._context.get(PROCESS)
-        if process is not None:
-            if process.dead:
-                return
-            process.steps += 1
-            if process.steps == process.dies_at:
-                process.on_death()
-                return
-        self.steps += 1
-        handle._run()
+    def _jump(self) -> None:
+        """To the next timer that still counts."""
+        timers = self._timers
+        if self.cancelled > 1000 and self.cancelled * 2 > len(timers):
+            timers[:] = [entry for entry in timers if entry[2].callback is not None]
+            heapq.heapify(timers)
+            self.cancelled = 0
+        while timers and timers[0][2].callback is None:
+            heapq.heappop(timers)
+        if not timers:
+            raise RuntimeError("nothing will ever happen again in this simulation")
+        self.now = max(self.now, timers[0][0])
 
     def run(self, main: Any) -> Any:
         """Run until `main` is done."""
@@ -158,10 +194,21 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def shutdown(self) -> None:
         """Drop what is still to come."""
-        self._ready.clear()
-        self._scheduled.clear()
+        self._soon.clear()
+        self._timers.clear()
         if not self.is_closed():
             self.close()
+
+
+def _lives(process: Process) -> bool:
+    """Count a step of a process, unless it is dead or dies before it."""
+    if process.dead:
+        return False
+    process.steps += 1
+    if process.steps == process.dies_at:
+        process.on_death()
+        return False
+    return True
 
 
 def begin(loop: VirtualLoop, process: Process, work: Callable[[], Any]) -> asyncio.Task[Any]:

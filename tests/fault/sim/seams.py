@@ -18,15 +18,20 @@ import agent.store.executions
 import agent.store.store
 import wire.clock
 import wire.link
+import wire.signing
 from tests.fault.sim.disk import SimDatabase
 from tests.fault.sim.executor import RecordedExecutor
 from tests.fault.sim.files import Synced
+from tests.fault.sim.keys import SimSigningKey, SimVerifyKey
 from tests.fault.sim.loop import PROCESS, Clock, VirtualLoop
 from tests.fault.sim.session import SimSession
 
 HOST = hosts.HostFacts(
     cpu=4.0, memory=4 * 10**9, disk=40 * 10**9, arch="amd64", system="linux", kernel="6", hostname="box"
 )
+
+REAL_KEYS = 10
+"""One seed in so many signs as the product does; that takes most of the time of a message."""
 
 
 def _boot_id() -> str:
@@ -60,7 +65,10 @@ def installed(loop: VirtualLoop, seed: int, synced: Synced) -> Generator[None]:
         (cgroups, "look", lambda: groups),
         (os, "urandom", chance.randbytes),
         (os, "fsync", synced.fsync),
+        (os, "posix_fallocate", lambda *_: None),
     ]
+    if seed % REAL_KEYS:
+        seams += [(wire.signing, "SigningKey", SimSigningKey), (wire.signing, "VerifyKey", SimVerifyKey)]
     before = [(place, name, getattr(place, name)) for place, name, _ in seams]
     for place, name, stand_in in seams:
         setattr(place, name, stand_in)

@@ -70,8 +70,7 @@ class SimSession:
             self._pending[done] = None
             loop.call_later(self._broker.weather.latency, self._reach, message, done)
             try:
-                async with asyncio.timeout(self._options.timeout):
-                    await done
+                await done
             except TimeoutError:
                 self.lose()
                 raise Unavailable(f"the broker did not confirm {message.topic}") from None
@@ -80,14 +79,23 @@ class SimSession:
 
     def _reach(self, message: Outgoing, done: "asyncio.Future[None]") -> None:
         """The message is at the broker; its word comes back later, if it still can."""
+        loop = asyncio.get_running_loop()
         if self._lost is not None or self.is_deaf:
+            loop.call_later(self._options.timeout, self._give_up, done)
             return
         self._broker.publish(self._client, message)
-        asyncio.get_running_loop().call_later(self._broker.weather.latency, self._confirm, done)
+        loop.call_later(self._broker.weather.latency, self._confirm, done)
 
     def _confirm(self, done: "asyncio.Future[None]") -> None:
-        if self._lost is None and not self.is_deaf and not done.done():
+        if self._lost is not None or self.is_deaf:
+            asyncio.get_running_loop().call_later(self._options.timeout, self._give_up, done)
+        elif not done.done():
             done.set_result(None)
+
+    def _give_up(self, done: "asyncio.Future[None]") -> None:
+        """No word came in all that time."""
+        if not done.done():
+            done.set_exception(TimeoutError())
 
     def fail_pending(self) -> None:
         for future in self._pending:

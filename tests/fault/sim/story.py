@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3  # noqa: TID251  what the modelled disk raises
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from tests.fault.sim.settle import settle
 from tests.fault.sim.watch import Violation
 from tests.fault.sim.world import World, run, simulation
 from wire.failures import TenderError
+from wire.job_parse import Submission, parse_job
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Setting:
     seconds: float = 3600.0
     jobs: int = 12
     actions: int = 14
+    profile: str = "lan"
+    """How chatty the links of the nodes are."""
 
 
 SMALL = Setting()
@@ -78,7 +82,8 @@ class Story:
         await asyncio.sleep(chance.random() * self.setting.seconds * 0.8)
         document = self._document(chance, number)
         stop_after = chance.random() * 600 if chance.random() < 0.2 else None
-        job_id = await _patiently(lambda: world.submit(document, token=f"token-{number}"))
+        submission = Submission(parse_job(document), force=False, idempotency_token=f"token-{number}")
+        job_id = await _patiently(lambda: world.submit_parsed(submission))
         if stop_after is not None and job_id:
             await asyncio.sleep(stop_after)
             await _patiently(lambda: world.as_hub(lambda hub: _stop(hub, job_id)))
@@ -110,7 +115,7 @@ async def _patiently(work: Callable[[], Any]) -> Any:
             return await work()
         except TenderError:
             return None
-        except Exception:  # noqa: BLE001  the hub is away, or its disk is full: the client tries again
+        except (OSError, sqlite3.Error):  # the hub is away, or its disk fails: the client tries again
             await asyncio.sleep(5.0)
 
 
@@ -118,6 +123,8 @@ def tell(seed: int, setting: Setting = SMALL, actions: list[Action] | None = Non
     """Play one story to its end."""
     story = Story(seed, setting, actions)
     with simulation(seed, setting.nodes) as world:
+        for node in world.nodes:
+            node.settings["link"] = {"profile": setting.profile}
         violation = None
         try:
             run(world, story)

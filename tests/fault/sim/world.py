@@ -183,9 +183,11 @@ class World:
 
     async def submit(self, document: dict[str, Any], token: str = "") -> str:
         """A job, as an HTTP request would bring it. Raises ConnectionError when the answer is lost."""
-        submission = Submission(parse_job(document), force=False, idempotency_token=token)
+        return await self.submit_parsed(Submission(parse_job(document), force=False, idempotency_token=token))
+
+    async def submit_parsed(self, submission: Submission) -> str:
         submitted = await self.as_hub(lambda hub: hub.submissions.submit(submission))
-        self.jobs[submitted.job_id] = document["Name"]
+        self.jobs[submitted.job_id] = submission.parsed.job.name
         return submitted.job_id
 
     async def until(self, condition: Callable[[], Any], seconds: float, what: str = "", why: Any = None) -> float:
