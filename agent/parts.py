@@ -215,6 +215,7 @@ class Parts:
             data_dir=self.data,
             interval=self.config.link.health_seconds,
             counters=self.counters,
+            held=lambda: self.sync.held,
             extra=self._engine_checks,
             chores=[
                 self.store.keep_ballast,
@@ -234,6 +235,7 @@ class Parts:
         self.rebuilding = Rebuilding(self.store, self.wishes, self.sync, self.recovery)
         self.inbox.numbered = self.rebuilding.heard
         self.sync.holding_back = self.rebuilding.goes_on
+        self.wishes.applied = self.sync.held_changed
         self.acceptance.found = self.rebuilding.work_of
         self.inbox.own_state = self.sync.own_state
         self.inbox.hub_appeared = self.sync.hub_appeared

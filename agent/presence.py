@@ -8,7 +8,7 @@ from agent.capabilities.probe import fingerprint
 from agent.store.ledger import Executions
 from agent.store.store import Numbers
 from agent.voice import Voice
-from wire import clock
+from wire import clock, holding
 from wire.link import Outgoing
 from wire.messages import Capabilities, Held, HeldItem, NodeStatus
 from wire.states import NodeState
@@ -76,8 +76,16 @@ class Presence:
             )
         )
 
+    @property
+    def held(self) -> str:
+        """Digest of what `say_held` would say."""
+        return holding.digest(self._want_version(), self._items())
+
+    def _items(self) -> list[HeldItem]:
+        return [HeldItem(one.id, one.ver, one.state) for one in self._executions.known.values()]
+
     async def say_held(self) -> None:
-        items = [HeldItem(one.id, one.ver, one.state) for one in self._executions.known.values()]
+        items = self._items()
         pages = max(1, -(-len(items) // HELD_PAGE))
         for page in range(pages):
             part = items[page * HELD_PAGE : (page + 1) * HELD_PAGE]

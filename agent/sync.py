@@ -92,6 +92,11 @@ class Sync:
         if self.online.is_set():
             await self._quietly(self._announce(everything=False))
 
+    @property
+    def held(self) -> str:
+        """Digest of what is held; empty while that is not known yet."""
+        return "" if self.holding_back() else self._presence.held
+
     async def resync(self) -> None:
         """Say everything again, as after a first connect."""
         self.outbox.reconnected()
@@ -127,6 +132,10 @@ class Sync:
         """An execution changed (its commit is done)."""
         if execution.over:
             self.outbox.wake()
+        self.held_changed()
+
+    def held_changed(self) -> None:
+        """What `held` says is another now: an execution, or the version of `want` that was applied."""
         if self._held_timer is None:
             pause = max(HELD_AFTER, self._held_at + HELD_APART - clock.monotonic())
             self._held_timer = asyncio.get_running_loop().call_later(pause, self._held_is_due)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.runner import Runner
@@ -78,7 +79,7 @@ def plan(wanted: dict[str, WantItem], known: dict[str, Execution], acked: int) -
 
 
 class Wishes:
-    """Keeps the newest whole set and carries out what follows from it."""
+    """Keeps the newest whole set and carries out what follows from it. `applied`: it is of another version now."""
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class Wishes:
         self._asking: asyncio.TimerHandle | None = None
         self._patience = _patience()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.applied: Callable[[], None] = lambda: None
 
     @property
     def version(self) -> int:
@@ -127,7 +129,10 @@ class Wishes:
         self._items = {item.id: item for page in self._pages.values() for item in page}
         gone = await self._apply()
         # Only now: what failed half-way is applied again when the page comes again.
+        news = want.ver != self.version
         self._pages, self._applied = {}, key
+        if news:
+            self.applied()
         return gone
 
     async def _apply(self) -> list[Execution]:

@@ -10,6 +10,7 @@ from hub.board import Board, LiveJob
 from hub.config import VERSION, HubConfig
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
+from hub.drift import DriftWatch
 from hub.enrolment import Enrolment, HubFacts
 from hub.feed import Feed
 from hub.fetches import Fetches
@@ -188,6 +189,14 @@ def _inbox(core: Core, work: Work, fetches: Fetches, logs: Logs) -> Inbox:
         blobs=core.blobs,
         fetches=fetches,
         logs=logs,
+        drift=DriftWatch(
+            database=core.database,
+            registry=core.registry,
+            board=core.board,
+            courier=core.courier,
+            dispatcher=work.dispatcher,
+            tracker=work.tracker,
+        ),
         public_key=core.signer.public,
     )
 

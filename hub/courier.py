@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from wire import clock
@@ -15,6 +15,8 @@ from wire.topics import Address, Channel, Topics
 log = logging.getLogger(__name__)
 WANT_PAGE = 200
 """Executions on one page of `want`; 200 stay below its cap of 16 KiB."""
+REFUSALS = 20
+"""Refusals in one acknowledgement; what is more goes into the next."""
 WANT_DELAY = 0.1
 """Seconds in which changes of one node's `want` are gathered into one publish."""
 
@@ -29,6 +31,8 @@ class Courier:
         self._tasks: set[asyncio.Task[None]] = set()
         self._dirty: dict[str, asyncio.TimerHandle] = {}
         self.sent = 0
+        self.want_versions: dict[str, int] = {}
+        """Version of the desired set that each node was sent last."""
         self.up_at = clock.monotonic()
         """When the link came up last, in monotonic seconds."""
 
@@ -64,6 +68,11 @@ class Courier:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing new is to begin."""
+        return self.wanted is None
 
     def close(self) -> None:
         """Begin nothing new."""
@@ -103,15 +112,18 @@ class Courier:
         if self.wanted is None:
             return
         version, items = await self.wanted(node_id)
+        self.want_versions[node_id] = version
         pages = max(1, -(-len(items) // WANT_PAGE))
         for page in range(pages):
             part = items[page * WANT_PAGE : (page + 1) * WANT_PAGE]
             message = Want(ep=self.ep, ver=version, items=part, page=page, pages=pages)
             await self._send(self.outgoing(Address(Channel.WANT, node_id), message))
 
-    def refuse(self, node_id: str, refusal: Refusal) -> None:
+    def refuse(self, node_id: str, refusals: Sequence[Refusal]) -> None:
         """Let a node end what is over here; `want` does not list that any more."""
-        self.post(Channel.ACK, node_id, "", Ack(ep=self.ep, lanes={}, refusals=[refusal]))
+        for first in range(0, len(refusals), REFUSALS):
+            ack = Ack(ep=self.ep, lanes={}, refusals=list(refusals[first : first + REFUSALS]))
+            self.post(Channel.ACK, node_id, "", ack)
 
     def command(self, node_id: str, verb: str, command: Command) -> None:
         """Send a request or a reply."""

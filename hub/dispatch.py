@@ -251,9 +251,8 @@ class Dispatcher:
             live.take(record)
             self._courier.want_changed(record.node_id, now=True)
             if record.state is ExecutionState.LOST:
-                self._courier.refuse(
-                    record.node_id, Refusal(record.id, record.state, Reason("over", record.message, retryable=False))
-                )
+                over = Refusal(record.id, record.state, Reason("over", record.message, retryable=False))
+                self._courier.refuse(record.node_id, [over])
 
     def wake_on(self, node_ids: Collection[str]) -> None:
         """Nodes went out of reach, came back, or said what they hold: look at the jobs that have work there."""

@@ -12,8 +12,8 @@ from hub.blobs import CHUNK, Blobs
 from hub.board import Board
 from hub.courier import Courier
 from hub.dispatch import Dispatcher
+from hub.drift import DriftWatch
 from hub.fetches import Fetches
-from hub.holdings import Holdings
 from hub.logs import Logs
 from hub.orders import Orders
 from hub.registry import Node, Registry
@@ -71,16 +71,14 @@ class Inbox:
         blobs: Blobs,
         fetches: Fetches,
         logs: Logs,
+        drift: DriftWatch,
         public_key: bytes,
     ) -> None:
         self._hub_id, self._version, self._topics, self._db = hub_id, version, topics, database
         self._registry, self._board, self._courier = registry, board, courier
         self._dispatcher, self._auctioneer, self._orders = dispatcher, auctioneer, orders
         self._tracker, self._blobs, self._fetches = tracker, blobs, fetches
-        self._logs = logs
-        self._holdings = Holdings(
-            database=database, board=board, courier=courier, dispatcher=dispatcher, tracker=tracker
-        )
+        self._logs, self.drift = logs, drift
         self._keys = Keyrings(registry.key_of)
         self._own = Keyring([public_key])
         self.refused: Counter[str] = Counter()
@@ -198,7 +196,9 @@ class Inbox:
         if isinstance(document, NodeStatus):
             self.said(node)
         if isinstance(document, Held):
-            await self._holdings.told(node)
+            await self.drift.told(node)
+        elif isinstance(document, Health):
+            self.drift.heard(node)
         if isinstance(document, NodeStatus) and document.state is NodeState.ONLINE:
             self._courier.want_changed(node_id)
             self._logs.resume(node_id)

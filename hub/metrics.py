@@ -121,6 +121,8 @@ class Live(Collector):
         approval = [node.membership.value for node in nodes]
         members = [one.value for one in Membership]
         yield _counted("tender_node_memberships", "Nodes by membership.", "membership", approval, members)
+        adrift = sum(node.drift is not None for node in nodes)
+        yield _gauge("tender_nodes_adrift", "Nodes that do not agree with the hub on what they hold.", adrift)
         health = [node.health for node in nodes if node.health is not None]
         yield _gauge("tender_outbox_rows", "Rows that nodes have not told yet.", sum(one.outbox for one in health))
         oldest = max((one.outbox_age for one in health), default=0.0)

@@ -6,9 +6,9 @@ import msgspec
 
 from hub.store.fleet import NodeRecord
 from hub.store.upkeep import UpkeepRecord
-from wire import clock
+from wire import clock, holding
 from wire.enrolment import is_node_name
-from wire.messages import Capabilities, Health, Held, HeldItem, NodeStatus
+from wire.messages import Capabilities, Check, Health, Held, HeldItem, NodeStatus
 from wire.resources import Resources
 from wire.states import Membership, NodeState
 
@@ -20,7 +20,27 @@ MISSED = 2.5
 OVERSLEPT = 60.0
 """Seconds after its planned wake in which a node that sleeps is not late yet."""
 
+DRIFT_NAMED = 5
+"""Executions that are named when node and hub do not agree."""
+REMEDY = "run tender agent doctor on the box; then restart the agent, which leaves its work alone"
+
 HERE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A difference that several exchanges have not ended: since when (unix nanoseconds), and what, by execution."""
+
+    since: int
+    what: dict[str, str]
+
+    @property
+    def check(self) -> Check:
+        """The same, beside what the node says of itself."""
+        named = [f"{name or 'its set'}: {meaning}" for name, meaning in list(self.what.items())[:DRIFT_NAMED]]
+        more = len(self.what) - len(named)
+        told = "; ".join(named) + (f"; and {more} more" if more else "")
+        return Check("drift", "warn", f"does not agree with the hub since {clock.rfc3339(self.since)}: {told}", REMEDY)
 
 
 @dataclass
@@ -39,6 +59,8 @@ class Node:
     held: Held | None = None
     born: int = 0
     """Unix nanoseconds when it said last that it is here."""
+    judged: int = 0
+    """Of which birth all that it holds was looked at."""
     holds: dict[str, HeldItem] | None = None
     """All that it holds, as it said since then; None before."""
     heard: int = 0
@@ -49,6 +71,12 @@ class Node:
     """Seconds for which its last document says that it is here; 0 when its word is another."""
     joined: int = 0
     """Unix nanoseconds when it enrolled."""
+    doubt: bool = False
+    """Whether its last health report named another `held`, or another presence, than is known here."""
+    told_all: bool = False
+    """Whether it said, after that `held`, that all its reports are acknowledged."""
+    drift: Drift | None = None
+    """What it and the hub do not agree on, once they have talked about it long enough."""
     changed: int = 0
     """Unix nanoseconds when it came back or changed what it can do: who waits for nodes may ask it at once."""
     since: int = 0
@@ -77,6 +105,21 @@ class Node:
         if len(self.pages) >= held.pages:
             self.holds = {item.id: item for page in self.pages.values() for item in page}
             self.pages = {}
+            self.doubt = self.told_all = False
+
+    def take_health(self, health: Health) -> None:
+        """Keep it, and see whether the node says of itself what is known here."""
+        self.health, self.told_all = health, health.outbox == 0
+        away = self.status is None or self.status.state is NodeState.OFFLINE
+        want = self.held.want if self.held is not None else 0
+        known = "" if self.holds is None else holding.digest(want, self.holds.values())
+        self.doubt = bool(health.held) and (away or health.held != known)
+
+    @property
+    def checks(self) -> list[Check]:
+        """Its own, and what the hub has to say of it."""
+        own = self.health.checks if self.health is not None else []
+        return [*own, self.drift.check] if self.drift is not None else own
 
     @property
     def labels(self) -> dict[str, str]:
@@ -202,7 +245,7 @@ class Registry:
                 node.caps = document
                 node.name = document.name if is_node_name(document.name) else node.name
             case Health():
-                node.health = document
+                node.take_health(document)
             case Held():
                 node.held = document
                 node.take_page(document)

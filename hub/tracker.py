@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hub.board import Board
-from hub.courier import Courier
+from hub.courier import REFUSALS, Courier
 from hub.dispatch import Dispatcher
+from hub.holdings import OVER_HERE, UNKNOWN
 from hub.scheduler import has_all_results
 from hub.store import executions as executions_store
 from hub.store import fleet, rows
@@ -17,7 +18,6 @@ from hub.store import jobs as jobs_store
 from hub.store.history import fault, of_execution
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord
 from wire.database import Connection, Database
-from wire.failures import Reason
 from wire.messages import Ack, EventBatch, ExecutionStatus, NodeEvent, Refusal, Row, StatusBatch
 from wire.states import TERMINAL_EXECUTIONS, Desired, ExecutionState, JobState
 from wire.topics import Channel
@@ -25,8 +25,6 @@ from wire.topics import Channel
 log = logging.getLogger(__name__)
 RECEIPTS = 100
 """Receipts in one acknowledgement; 100 stay below its cap."""
-REFUSALS = 20
-"""Refusals beside them; what is not refused in one acknowledgement is in the next."""
 MOST_EVENTS = 1000
 """Events of one execution that are kept; what a node tells beyond is acknowledged and dropped."""
 TOPICS = {
@@ -37,7 +35,6 @@ TOPICS = {
     ExecutionState.COMPLETED: ("Execution", "Completed successfully"),
     ExecutionState.TIMED_OUT: ("Exec Timeout", "Execution timed out"),
 }
-OVER_HERE = Reason("over", "the execution is over at the hub: its slot went to another", retryable=False)
 _status = msgspec.json.Decoder(ExecutionStatus)
 
 
@@ -175,9 +172,9 @@ def _repeat(connection: Connection, node_id: str, lane: str, row: Row, applied: 
         return
     record = executions_store.execution(connection, status.id)
     if record is None or record.node_id != node_id:
-        return
-    if record.state is ExecutionState.COMPLETED:
-        applied.receipts.append(record.id)
+        applied.refusals.append(Refusal(status.id, ExecutionState.LOST, UNKNOWN))
+    elif status.state is ExecutionState.COMPLETED:
+        applied.receipts.append(record.id)  # also one that came late: the node keeps it until it has this
     elif record.late and status.state not in TERMINAL_EXECUTIONS:
         applied.refusals.append(Refusal(record.id, record.state, OVER_HERE))
 
@@ -191,8 +188,7 @@ def _apply_status(connection: Connection, node_id: str, row: Row, applied: Appli
         return
     known = executions_store.execution(connection, status.id)
     if known is None or known.node_id != node_id:
-        reason = Reason("unknown-execution", "the hub knows no such execution of this node", retryable=False)
-        applied.refusals.append(Refusal(status.id, ExecutionState.LOST, reason))
+        applied.refusals.append(Refusal(status.id, ExecutionState.LOST, UNKNOWN))
         return
     completed = status.state is ExecutionState.COMPLETED
     welcome = _is_welcome(connection, known)

@@ -95,6 +95,7 @@ class Health(Message, frozen=True):
     waiting: int = 0
     outbox: int = 0
     outbox_age: float = 0.0
+    held: str = ""
     checks: list[Check] = []
     counters: dict[str, int] = {}
 

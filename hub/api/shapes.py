@@ -233,8 +233,7 @@ def node(value: Node, now: int) -> dict[str, Any]:
             "Unavailable": caps.unavailable if caps else {},
             "Hardware": caps.hardware if caps else {},
             "Checks": [
-                {"Name": c.name, "Verdict": c.verdict, "Message": c.message, "Remedy": c.remedy}
-                for c in (health.checks if health else [])
+                {"Name": c.name, "Verdict": c.verdict, "Message": c.message, "Remedy": c.remedy} for c in value.checks
             ],
             "Outbox": health.outbox if health else 0,
             "Counters": health.counters if health else {},

@@ -34,6 +34,19 @@ def test_reports_that_all_come_at_once_and_too_late_are_all_answered():
     assert told.converged <= 3 * INTERVAL
 
 
+def test_in_calm_weather_nobody_is_taken_for_adrift():
+    told = tell(2, PLAIN, [])
+    assert told.violation is None, told.violation
+    assert told.alarms == 0
+
+
+@pytest.mark.parametrize("word", ["ack", "held", "want"])
+def test_what_several_exchanges_do_not_end_is_an_alarm_that_is_over_when_all_agree(word: str):
+    told = tell(1, PLAIN, _whole_time("lose", word))
+    assert told.violation is None, told.violation
+    assert told.alarms
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("word", CLASSES)

@@ -1,5 +1,6 @@
 """Nodes that go away and come back: one result for each slot, nothing dropped, nothing stopped without need."""
 
+import msgspec
 import pytest
 
 from tests.support.hub_bench import BenchNode, HubBench, hub_bench, until
@@ -126,6 +127,36 @@ async def test_a_result_that_comes_after_the_slot_was_filled_is_kept_as_late_wit
     (late, _) = await bench.executions(job_id)
     assert late["Tender"]["Manifest"]
     assert late["PublishedResult"]["Type"] == "local"
+
+
+async def again(node: BenchNode, *statuses: m.ExecutionStatus) -> m.Ack:
+    """The last reports once more: their acknowledgement may have been lost. What the hub says to that."""
+    first = node.number - len(statuses) + 1
+    rows = [m.Row(first + place, msgspec.Raw(msgspec.json.encode(one))) for place, one in enumerate(statuses)]
+    heard = len(node.acks)
+    await node.say(Channel.STATUS, m.StatusBatch(ep=node.ep, rows=rows))
+    await until(lambda: len(node.acks) > heard)
+    return node.acks[-1]
+
+
+async def test_the_receipt_of_a_late_result_is_given_again_with_the_repeat(bench):
+    job_id, north, name = await started(bench)
+    south = await another(bench)
+    await leave(bench, north, DAY)
+    await until(lambda: states(bench, job_id) == ["lost", "running"])
+    await south.report(south.orders[0].execution_id, E.COMPLETED)
+    await bench.finished(job_id)
+    north.ep += 1
+    await north.report(name, E.COMPLETED)
+    repeated = m.ExecutionStatus(id=name, ver=north.versions[name], state=E.COMPLETED)
+    assert (await again(north, repeated)).receipts == [name]
+
+
+async def test_the_refusal_of_what_the_hub_does_not_know_is_given_again_with_the_repeat(bench):
+    north = await bench.node("north")
+    await north.report("e-foreign", E.RUNNING)
+    ack = await again(north, m.ExecutionStatus(id="e-foreign", ver=1, state=E.RUNNING))
+    assert [one.execution_id for one in ack.refusals] == ["e-foreign"]
 
 
 @pytest.mark.parametrize("reconcile", ["keep_original", "keep_replacement"])

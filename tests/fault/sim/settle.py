@@ -72,6 +72,7 @@ def leftovers(world: World) -> list[str]:
     if hub is None:
         return ["the hub is not there"]
     found = [f"auction {name}" for name in hub.board.auctions] + [f"job {name} on the board" for name in hub.board.jobs]
+    found += [f"{one.name} is adrift: {one.drift}" for one in hub.registry.nodes.values() if one.drift]
     found += [
         f"resources of {one.name} on paper: {one.used} {one.offered}"
         for one in hub.registry.nodes.values()

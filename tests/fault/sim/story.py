@@ -35,7 +35,7 @@ SMALL = Setting()
 
 @dataclass
 class Told:
-    """How a story went. `violation` is None when all fits."""
+    """How a story went. `violation` is None when all fits; `alarms`: nodes that the hub took for adrift."""
 
     seed: int
     digest: str
@@ -43,6 +43,7 @@ class Told:
     steps: int
     messages: int
     converged: float = 0.0
+    alarms: int = 0
     violation: Violation | None = None
     actions: list[Action] = field(default_factory=list[Action])
     jobs: dict[str, str] = field(default_factory=dict[str, str])
@@ -55,7 +56,7 @@ class Story:
         self.seed, self.setting = seed, setting
         self.actions = draw(seed, setting.nodes, setting.seconds, setting.actions) if actions is None else actions
         self.chance = random.Random(f"story {seed}")
-        self.converged = 0.0
+        self.converged, self.alarms = 0.0, 0
 
     async def __call__(self, world: World) -> None:
         for machine in [world.hub, *world.nodes]:
@@ -68,6 +69,7 @@ class Story:
         self.converged = await settle(world)
         await asyncio.gather(*submitting)
         await settle(world)
+        self.alarms = world.hub.hub.inbox.drift.alarms if world.hub.hub else 0
         faults = check(world.hub.stored.connection, {node.id: node.stored.connection for node in world.nodes})
         for fault in faults:
             name, _, text = fault.partition(": ")
@@ -137,6 +139,7 @@ def tell(seed: int, setting: Setting = SMALL, actions: list[Action] | None = Non
             steps=world.loop.steps,
             messages=world.messages,
             converged=story.converged,
+            alarms=story.alarms,
             violation=violation,
             actions=story.actions,
             jobs=dict(world.jobs),
