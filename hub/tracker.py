@@ -172,8 +172,8 @@ def _repeat(connection: Connection, node_id: str, lane: str, row: Row, applied: 
         return
     record = executions_store.execution(connection, status.id)
     if record is None or record.node_id != node_id:
-        applied.refusals.append(Refusal(status.id, ExecutionState.LOST, UNKNOWN))
-    elif status.state is ExecutionState.COMPLETED:
+        return  # what it holds is compared, and refused then
+    if status.state is ExecutionState.COMPLETED:
         applied.receipts.append(record.id)  # also one that came late: the node keeps it until it has this
     elif record.late and status.state not in TERMINAL_EXECUTIONS:
         applied.refusals.append(Refusal(record.id, record.state, OVER_HERE))

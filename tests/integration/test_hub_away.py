@@ -152,13 +152,6 @@ async def test_the_receipt_of_a_late_result_is_given_again_with_the_repeat(bench
     assert (await again(north, repeated)).receipts == [name]
 
 
-async def test_the_refusal_of_what_the_hub_does_not_know_is_given_again_with_the_repeat(bench):
-    north = await bench.node("north")
-    await north.report("e-foreign", E.RUNNING)
-    ack = await again(north, m.ExecutionStatus(id="e-foreign", ver=1, state=E.RUNNING))
-    assert [one.execution_id for one in ack.refusals] == ["e-foreign"]
-
-
 @pytest.mark.parametrize("reconcile", ["keep_original", "keep_replacement"])
 async def test_the_one_that_the_job_keeps_goes_on_and_the_other_is_ended(bench, reconcile):
     job_id, north, name = await started(bench, Disconnect={"LostAfter": "1h", "Reconcile": reconcile})
