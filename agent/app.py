@@ -108,6 +108,7 @@ async def serve(
                 group.create_task(_end_orphans(parts)),
                 group.create_task(told.watch(store.alive)),
                 *([group.create_task(_tell(parts, told))] if told.listens else []),
+                *([group.create_task(parts.sleeping.run())] if parts.sleeping else []),
             ]
             await stop.wait()
             told.stopping()
@@ -151,8 +152,9 @@ async def _announce(parts: Parts, say: Callable[[str], None]) -> None:
 async def _tell(parts: Parts, supervisor: Supervisor) -> None:
     """How the agent is, in the line that `systemctl status` shows."""
     while True:
-        online = parts.sync.online.is_set()
-        link = "connected" if online else "no link to the broker; work goes on"
+        online, left = parts.sync.online.is_set(), parts.presence.asleep_for()
+        away = "no link to the broker" if left is None else f"the link sleeps for {left:.0f} s"
+        link = "connected" if online else f"{away}; work goes on"
         supervisor.status(f"{link}; {len(parts.store.executions.known)} executions here")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TELL_EACH):  # that it is connected is told at once

@@ -50,7 +50,7 @@ def run(
     join_token_file: Annotated[str | None, typer.Option(help="File that holds the join token.")] = None,
     name: Annotated[str | None, typer.Option(help="Name for people; the host's name if not given.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="key=value, may be repeated.")] = None,
-    profile: Annotated[str | None, typer.Option(help="lan, default or metered.")] = None,
+    profile: Annotated[str | None, typer.Option(help="lan, default, metered or sleepy.")] = None,
     limit_total_cpu: Annotated[str | None, typer.Option(help="For all jobs: 80% or 2.5.")] = None,
     limit_total_memory: Annotated[str | None, typer.Option(help="For all jobs: 80% or 4GB.")] = None,
     limit_total_disk: Annotated[str | None, typer.Option(help="For all jobs: 80% or 20GB.")] = None,

@@ -103,11 +103,33 @@ class KeepSettings(Struct, frozen=True):
 
 
 class LinkSettings(Struct, frozen=True):
-    """How chatty the link is. None takes the profile's number."""
+    """How chatty the link is. None takes the profile's number.
+
+    With the profile sleepy the link is open for `window`, once in `every`, and longer while there is something to say.
+    """
 
     profile: str = "default"
     keep_alive: Seconds | None = None
     health_interval: Seconds | None = None
+    every: Seconds | None = None
+    window: Seconds | None = None
+
+    @property
+    def is_sleepy(self) -> bool:
+        return self.profile == SLEEPY
+
+    @property
+    def every_seconds(self) -> float:
+        return EVERY if self.every is None else self.every
+
+    @property
+    def window_seconds(self) -> float:
+        return WINDOW if self.window is None else self.window
+
+    @property
+    def session_expiry(self) -> int:
+        """Seconds for which the broker keeps what comes while the link is closed."""
+        return max(86_400, int(2 * self.every_seconds)) if self.is_sleepy else 86_400
 
     @property
     def keep_alive_seconds(self) -> int:
@@ -118,7 +140,14 @@ class LinkSettings(Struct, frozen=True):
         return int(PROFILES[self.profile][1] if self.health_interval is None else self.health_interval)
 
 
-PROFILES: dict[str, tuple[int, int]] = {"lan": (30, 60), "default": (300, 900), "metered": (900, 900)}
+SLEEPY = "sleepy"
+EVERY, WINDOW = 3600.0, 60.0
+PROFILES: dict[str, tuple[int, int]] = {
+    "lan": (30, 60),
+    "default": (300, 900),
+    "metered": (900, 900),
+    SLEEPY: (60, 900),
+}
 """Seconds of keep alive and between health reports. Health expires after 2700 s, so 900 is the longest."""
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from agent.config import AgentConfig, KeepSettings
 
 LOCALITIES = ("anywhere", "local")
-PROFILE_NAMES = ("lan", "default", "metered")
+PROFILE_NAMES = ("lan", "default", "metered", "sleepy")
+SHORTEST, LONGEST = 10.0, 7 * 86_400.0
+"""Seconds from one window of a sleepy link to the next."""
 MAX_LABELS = 32
 LABEL_BYTES = 4352
 """Of all labels together, as JSON; they travel in one document of 8 KiB with all else that the node can do."""
@@ -33,6 +35,7 @@ def check(config: "AgentConfig", problems: Problems) -> None:
     _one_of("link.profile", config.link.profile, PROFILE_NAMES, problems)
     _check_names(config, problems)
     _check_numbers(config, problems)
+    _check_sleep(config, problems)
     _check_limits(config, problems)
     _check_labels(config.labels, problems)
     _check_keep(config.keep, problems)
@@ -94,6 +97,20 @@ def _check_numbers(config: "AgentConfig", problems: Problems) -> None:
     for field, value, low, high in bounds:
         if not low <= value <= high:
             problems.add(field, value, f"{field} must be from {low:g} to {high:g}, not {value:g}")
+
+
+def _check_sleep(config: "AgentConfig", problems: Problems) -> None:
+    link = config.link
+    if not link.is_sleepy:
+        for field, value in (("link.every", link.every), ("link.window", link.window)):
+            if value is not None:
+                problems.add(field, value, f"{field} is for the profile sleepy", 'write profile = "sleepy" beside it')
+        return
+    every, window = link.every_seconds, link.window_seconds
+    if not SHORTEST <= every <= LONGEST:
+        problems.add("link.every", every, f"link.every must be from {SHORTEST:g} s to {LONGEST / 86400:g} d")
+    if not 1 <= window <= every / 2:
+        problems.add("link.window", window, f"link.window must be from 1 s to half of link.every, {every / 2:g} s")
 
 
 def _check_limits(config: "AgentConfig", problems: Problems) -> None:

@@ -29,10 +29,12 @@ class Fencing:
         self._alone_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def down(self) -> None:
-        """The link is down (again: the first time counts)."""
+    def down(self, excused: float = 0.0) -> None:
+        """The link is down (again: the first time counts). A sleep that was announced is `excused`, in seconds:
+        the hub too counts from its end.
+        """
         if self._alone_since is None:
-            self._alone_since = clock.monotonic() - self._numbers.get(ALONE)
+            self._alone_since = clock.monotonic() + excused - self._numbers.get(ALONE)
         self._look()
 
     def up(self) -> None:

@@ -90,6 +90,11 @@ class LogStreams:
         self._root, self._known, self._voice, self._counters = root, known, voice, counters
         self._streams: dict[str, tuple[_Stream, asyncio.Task[None]]] = {}
 
+    @property
+    def open(self) -> int:
+        """Streams that somebody listens to."""
+        return len(self._streams)
+
     def take(self, command: Command) -> None:
         """The hub wants a stream, has more room for it, or wants no more."""
         execution_id = command.args.get("execution_id", "")

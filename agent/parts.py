@@ -36,19 +36,24 @@ from agent.recovery import Recovery
 from agent.replay import Replay
 from agent.results import Publishing
 from agent.runner import Runner
+from agent.sleeping import Sleeping
 from agent.store.store import Store
 from agent.sync import Sync
 from agent.tendering import Tendering
 from agent.tidying import Bounds, Tidying
 from agent.voice import Voice
 from agent.wishes import Wishes
+from wire import clock
 from wire.hooks.asking import Hooks
 from wire.link import Link
 from wire.messages import Capabilities, Check
+from wire.outbox import RESEND_AFTER
 from wire.signing import Keyring
 from wire.topics import Topics
 
 EXECUTIONS = "executions"
+LINGER = 3.0
+"""Seconds of silence after which a sleepy node takes it that the hub has nothing more to say."""
 
 
 class Parts:
@@ -99,6 +104,7 @@ class Parts:
             allow_unenforced=self.config.engines.allow_unenforced_limits,
         )
         self.allotting.restore()
+        self.publishing = Publishing(node_id=identity.node_id, plugins=plugins, signer=identity.signer)
         self.runner = Runner(
             root=self.root,
             executions=store.executions,
@@ -114,7 +120,7 @@ class Parts:
                 allow_unenforced=self.config.engines.allow_unenforced_limits,
                 reject_networked=bidding.reject_networked,
             ),
-            publishing=Publishing(node_id=identity.node_id, plugins=plugins, signer=identity.signer),
+            publishing=self.publishing,
         )
         self.tendering = Tendering(
             bidder=self.bidder,
@@ -141,6 +147,7 @@ class Parts:
             keep=self.tidying.keep,
             counters=self.counters,
         )
+        self.streams = LogStreams(self.root, store.executions.known, voice, self.counters)
         self.replay = Replay(table=store.outbox, voice=voice, counters=self.counters)
         self.commands = Commands(
             root=self.root,
@@ -150,7 +157,7 @@ class Parts:
             voice=voice,
             replay=self.replay,
             counters=self.counters,
-            streams=LogStreams(self.root, store.executions.known, voice, self.counters),
+            streams=self.streams,
         )
         self.presence = Presence(
             voice=voice,
@@ -204,7 +211,10 @@ class Parts:
             keep=self.tidying.keep,
             counters=self.counters,
         )
-        connection = session.options(identity, self.joined, self.topics, keep_alive=self.config.link.keep_alive_seconds)
+        settings = self.config.link
+        connection = session.options(
+            identity, self.joined, self.topics, keep_alive=settings.keep_alive_seconds, expiry=settings.session_expiry
+        )
         self.link = self.voice.link = Link(connection, self.sync, self.counters)
         self.renewal = session.Renewal(identity, connection.tls)
         self.health = HealthReports(
@@ -241,12 +251,38 @@ class Parts:
         self.inbox.hub_appeared = self.sync.hub_appeared
         self.inbox.forgotten = self.tidying.free
         self.sync.receive_with = self.inbox.receive
-        self.sync.went_down = self.fencing.down
-        self.sync.came_up = self.fencing.up
+        self.sync.went_down = self._went_down
+        self.sync.came_up = self._came_up
         self.commands.drained = self.sync.facts_changed
         self.commands.resync = self.sync.resync
         self.commands.purge = self.tidying.purge
         self.replay.again = self.sync.outbox.reconnected
+
+        self.sleeping: Sleeping | None = None
+        if settings.is_sleepy:
+            self.sleeping = Sleeping(
+                link=self.link,
+                presence=self.presence,
+                every=settings.every_seconds,
+                window=settings.window_seconds,
+                busy=self._busy,
+            )
+
+    def _came_up(self) -> None:
+        self.fencing.up()
+        self.publishing.nudge()
+        if self.sleeping is not None:
+            self.health.look_soon()  # it is open too briefly to wait for the next look
+
+    def _went_down(self) -> None:
+        self.fencing.down(self.sleeping.excused if self.sleeping else 0.0)
+
+    def _busy(self) -> bool:
+        """Whether a window is not over yet: somebody listens, uploads, decides, or has just said something."""
+        quiet = clock.monotonic() - self.sync.heard_at
+        waits = self.store.outbox.depth > 0
+        using = self.ledger.holds or self.publishing.active or self.streams.open
+        return bool(using) or quiet < (RESEND_AFTER if waits else LINGER)
 
     def node_facts(self) -> NodeFacts:
         """The node as it stands, for a decision."""

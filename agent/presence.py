@@ -35,9 +35,14 @@ class Presence:
         self._interval, self._capabilities, self._want_version = interval, capabilities, want_version
         self._since = int(clock.unix())
         self._said_caps = ""
+        self.asleep_for: Callable[[], float | None] = lambda: None
+        """Seconds until the link opens again; None while it may be open."""
+        self.rhythm = ""
 
     @property
     def state(self) -> NodeState:
+        if self.asleep_for() is not None:
+            return NodeState.SLEEPING
         return (NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE)[self._numbers.get("draining")]
 
     def will(self, ep: int) -> Outgoing:
@@ -65,12 +70,14 @@ class Presence:
             await self.say_held()
 
     async def say_state(self) -> None:
+        left = self.asleep_for()
         await self._voice.say(
             NodeStatus(
                 ep=self._voice.ep,
                 state=self.state,
                 since=self._since,
-                next=self._interval,
+                why="" if left is None else self.rhythm,
+                next=self._interval if left is None else max(1, round(left)),
                 agent=VERSION,
                 caps=self._said_caps,
             )

@@ -1,6 +1,7 @@
 """What comes after the end: exit code, manifest, signature, and the publisher until it succeeds."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from datetime import UTC, datetime
@@ -48,6 +49,14 @@ class Publishing:
 
     def __init__(self, *, node_id: str, plugins: Plugins, signer: Signer) -> None:
         self._node_id, self._plugins, self._signer = node_id, plugins, signer
+        self.active = 0
+        """Publishers that work at this moment."""
+        self._again = asyncio.Event()
+
+    def nudge(self) -> None:
+        """There is a link again: whoever waits after a failure tries now."""
+        self._again.set()
+        self._again = asyncio.Event()
 
     async def publish(self, execution: Execution, folder: Path, exit_code: int, *, insist: bool) -> ResultRef | None:
         """Seal the results and publish them; None for a job without publisher.
@@ -65,7 +74,11 @@ class Publishing:
             try:
                 publisher = self._plugins.publisher(wanted.type)
                 failpoints.at("publisher.before")
-                location = await publisher.publish(wanted.params, results, self._names(execution))
+                self.active += 1
+                try:
+                    location = await publisher.publish(wanted.params, results, self._names(execution))
+                finally:
+                    self.active -= 1
                 failpoints.at("publisher.after")
                 break
             except ExecutionFailed as failure:
@@ -73,7 +86,9 @@ class Publishing:
                     raise
                 pause = backoff.next()
                 log.warning("%s: publishing waits %.0f s: %s", execution.id, pause, failure.message)
-                await asyncio.sleep(pause)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._again.wait()
         return ResultRef(
             manifest=sealed.identity,
             files=len(sealed.files),

@@ -20,7 +20,7 @@ SKEW = 86_400.0
 TOKEN_CAP = 64 * 1024
 
 
-def options(identity: Identity, joined: Joined, topics: Topics, *, keep_alive: int) -> Options:
+def options(identity: Identity, joined: Joined, topics: Topics, *, keep_alive: int, expiry: int) -> Options:
     """How this node connects."""
     return Options(
         hosts=[_host_port(broker) for broker in joined.reply.brokers],
@@ -28,6 +28,7 @@ def options(identity: Identity, joined: Joined, topics: Topics, *, keep_alive: i
         tls=tls(identity, joined),
         filters=topics.node_filters(identity.node_id),
         keepalive=keep_alive,
+        session_expiry=expiry,
     )
 
 

@@ -43,6 +43,8 @@ class Sync:
         self._wake_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.online = asyncio.Event()
+        self.heard_at = float("-inf")
+        """Monotonic seconds when something came from the broker last."""
         self.came_up: Callable[[], None] = lambda: None
         self.went_down: Callable[[], None] = lambda: None
         self.unsure: set[str] = set()
@@ -72,11 +74,13 @@ class Sync:
         self.came_up()
 
     async def receive(self, packets: list[Packet]) -> None:
+        self.heard_at = clock.monotonic()
         if self.receive_with is not None:
             await self.receive_with(packets)
 
     def down(self, why: str) -> None:
-        log.warning("no link to the broker (%s); work goes on, and it is tried again", why)
+        if self._presence.asleep_for() is None:
+            log.warning("no link to the broker (%s); work goes on, and it is tried again", why)
         self.online.clear()
         self.went_down()
 

@@ -84,8 +84,10 @@ class Results:
             raise NotFound(f"node {node_id} kept the result and is not part of the fleet any more")
         now = clock.unix_ns()
         if not node.here(now):
+            back = node.back_at(now)
+            until = f" until {clock.rfc3339(back)[:19]}Z" if back else ""
             raise Unavailable(
-                f"node {node.name} ({node.id}) keeps the result and is {node.word(now)}",
+                f"node {node.name} ({node.id}) keeps the result and is {node.word(now)}{until}",
                 hint="try again when it is online: tender node list",
             )
 

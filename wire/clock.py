@@ -33,6 +33,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def boottime() -> float:
+    """As `monotonic`, on a clock that also goes on while the box is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def rfc3339(ns: int) -> str:
     """Nanoseconds since 1970 as RFC 3339 with nanoseconds, UTC: `2026-01-02T03:04:05.000000006Z`."""
     whole = datetime.fromtimestamp(ns // 1_000_000_000, tz=UTC)

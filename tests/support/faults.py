@@ -33,7 +33,8 @@ class Relay:
 
     `sever` lets nobody through until `mend`.
     `swallow` eats what goes either way and closes nothing, as a dead router does, until `heal`; connections that were
-    swallowed stay dead. `rate` is how many bytes a second pass each way; 0 for all that come.
+    swallowed stay dead. `rate` is how many bytes a second pass each way, 0 for all that come; `passed` are those that
+    did, both ways.
     """
 
     def __init__(self, target: int) -> None:
@@ -44,7 +45,7 @@ class Relay:
         self._severed = False
         self._swallows, self._dead = False, set[asyncio.StreamWriter]()
         self._open: set[asyncio.StreamWriter] = set()
-        self.port, self.rate = 0, 0
+        self.port, self.rate, self.passed = 0, 0, 0
 
     async def sever(self) -> None:
         self._severed = True
@@ -97,6 +98,7 @@ class Relay:
                     await self._down.wait()
                 if writer in self._dead:
                     continue
+                self.passed += len(data)
                 if self.rate:
                     await asyncio.sleep(len(data) / self.rate)
                 writer.write(data)

@@ -135,6 +135,29 @@ def test_a_hook_that_cannot_work_is_refused_at_start(file, hook, says):
     assert "secret" not in caught.value.message + caught.value.hint + str(caught.value.details)
 
 
+@pytest.mark.parametrize(
+    ("link", "says"),
+    [
+        ({"profile": "sleepy", "every": "5s"}, "link.every must be from 10 s to 7 d"),
+        ({"profile": "sleepy", "every": "8d"}, "link.every must be from 10 s to 7 d"),
+        ({"profile": "sleepy", "every": "10m", "window": "6m"}, "half of link.every, 300 s"),
+        ({"profile": "metered", "every": "10m"}, "link.every is for the profile sleepy"),
+        ({"window": "1m"}, "link.window is for the profile sleepy"),
+        ({"profile": "sleepish"}, "write sleepy"),
+    ],
+)
+def test_a_rhythm_that_cannot_work_is_refused_at_start(link, says):
+    with pytest.raises(InvalidRequest) as caught:
+        read({"link": link})
+    assert says in caught.value.message + caught.value.hint
+
+
+def test_the_broker_keeps_the_session_of_a_sleepy_node_over_its_sleep():
+    assert read({"link": {"profile": "sleepy"}}).link.session_expiry == 86_400
+    assert read({"link": {"profile": "sleepy", "every": "2d"}}).link.session_expiry == 4 * 86_400
+    assert read({"link": {"profile": "lan"}}).link.session_expiry == 86_400
+
+
 def test_two_hooks_of_one_name_are_refused():
     hook = {"name": "a", "exec": ["/x"]}
     with pytest.raises(InvalidRequest, match="two hooks are called a"):

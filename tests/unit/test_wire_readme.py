@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from agent.commands import SEQUENCES
-from agent.config import PROFILES
+from agent.config import PROFILES, SLEEPY, LinkSettings
 from agent.replay import VERBS as REPLAYED
 from hub.mosquitto import BrokerSettings, access_list
 from tests.support.documents import ROOT, blocks, code, links, moves, section, table, text_of
@@ -151,6 +151,7 @@ def test_the_session_table_has_the_options_of_the_link():
         alive for alive, _ in PROFILES.values()
     ]
     assert list(PROFILES) == rows["keep alive"].split("(")[1].rstrip(")").split(", ")
+    assert f"{LinkSettings(profile=SLEEPY, every=7 * 86_400).session_expiry} s" in rows["session of a sleepy node"]
 
 
 def test_every_file_that_is_named_exists():
