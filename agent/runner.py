@@ -248,7 +248,9 @@ class Runner:
         pause = 0.5
         while (active := self._active.get(execution_id)) is not None and active.running:
             try:
+                failpoints.at("stop.before")
                 await self._executor_of(handle).stop(handle, GRACE, reason)
+                failpoints.at("stop.after")
                 return
             except ExecutionFailed as failure:
                 log.warning("%s could not be stopped yet: %s", execution_id, failure.message)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from hub.store import schema
-from wire import clock
+from wire import clock, failpoints
 from wire.database import snapshot
 from wire.failures import Conflict, InvalidRequest, NotFound
 from wire.wholefile import sync_folder, write_whole
@@ -75,7 +75,9 @@ def back_up(data_dir: Path, target: Path) -> Index:
         write_whole(partial / INDEX, msgspec.json.encode(index))
         for folder in {partial, *((partial / name).parent for name in files)}:
             sync_folder(folder)
+        failpoints.at("backup.before")
         partial.rename(target)
+        failpoints.at("backup.renamed")
         sync_folder(target.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

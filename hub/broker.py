@@ -29,6 +29,7 @@ from hub.mosquitto import (
     version_of,
 )
 from hub.pki import Pki
+from wire import failpoints
 from wire.backoff import Backoff
 from wire.failures import Conflict, Unavailable
 from wire.wholefile import write_whole
@@ -153,6 +154,7 @@ class ManagedBroker:
         self.last_words.clear()
         argv = [self._binary, "-c", str(self._folder / "mosquitto.conf")]
         shim = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(self._folder / "pid")]
+        failpoints.at("broker.before")
         child = await asyncio.create_subprocess_exec(
             *shim,
             *argv,
@@ -168,6 +170,7 @@ class ManagedBroker:
         try:
             async with asyncio.timeout(_START_TIMEOUT):
                 await self._answers(child)
+                failpoints.at("broker.after")
         except (TimeoutError, Unavailable):
             await self._stop_child()
             await asyncio.wait({listening}, timeout=1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.courier import Courier
+from wire import failpoints
 from wire.failures import NotFound, TooLarge, Unavailable, Untrusted
 from wire.messages import Command, Response
 
@@ -58,6 +59,7 @@ class Fetches:
                     total = _checked(told, data, offset, most=most, size=size)
                     digest.update(data)
                     file.write(data)
+                    failpoints.at("fetch.part")
                     offset += len(data)
         finally:
             del self._open[request]

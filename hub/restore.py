@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 from hub.backup import DATABASE, Index, copy_whole, digest, read_index
+from hub.exchange import exchange
 from hub.folder import LOCK
 from hub.store import adoption, audit
-from wire import clock
+from wire import clock, failpoints
 from wire.database import Connection, Database
 from wire.only_one import only_one
 from wire.wholefile import sync_folder
@@ -38,20 +39,24 @@ def restore(backup: Path, data_dir: Path) -> tuple[Index, Path | None]:
                 _take_over(data_dir, staged)
             asyncio.run(_leap(staged / DATABASE, _numbers(data_dir / DATABASE), index.taken))
             sync_folder(staged)
-            aside = _aside(data_dir)
-            staged.rename(data_dir)
-            sync_folder(data_dir.parent)
+            failpoints.at("restore.before")
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
+        aside = _put_in_place(staged, data_dir)
+        sync_folder(data_dir.parent)
     return index, aside
 
 
-def _aside(data_dir: Path) -> Path | None:
+def _put_in_place(staged: Path, data_dir: Path) -> Path | None:
+    """Where what was there lies now. There is a whole hub under the name at any moment, the old one or the new."""
     if not data_dir.exists():
+        staged.rename(data_dir)
         return None
+    exchange(staged, data_dir)
+    failpoints.at("restore.exchanged")
     aside = data_dir.with_name(f"{data_dir.name}.before-restore-{secrets.token_hex(4)}")
-    data_dir.rename(aside)
+    staged.rename(aside)
     return aside
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from wire import failpoints
 from wire.failures import NoSpace
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,9 @@ class Ballast:
                 (making / f"inode-{number}").touch()
             with (making / "space").open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, self._size)
+            failpoints.at("ballast.before")
             making.rename(self._folder)
+            failpoints.at("ballast.renamed")
             log.info("%s: %d MiB are kept back for a full disk", self._folder, self._size // 1024**2)
 
     def release(self) -> bool:

@@ -50,7 +50,9 @@ class Database:
         """Open the file and start the writer. Raises OSError or sqlite3.DatabaseError for a bad file."""
         self.ballast.before_opening()
         connection = _connect(self.path)
-        writer = threading.Thread(target=self._write_loop, args=(connection,), name=f"db-{self.path.stem}", daemon=True)
+        writer = threading.Thread(
+            target=self._write_loop, args=(connection, self._writes), name=f"db-{self.path.stem}", daemon=True
+        )
         self._threads.append(writer)
         writer.start()
 
@@ -71,7 +73,9 @@ class Database:
         """Run `work` on a connection that cannot write. Sees all commits that were done before the call."""
         if not self._reader_started:
             self._reader_started = True
-            reader = threading.Thread(target=self._read_loop, name=f"db-{self.path.stem}-read", daemon=True)
+            reader = threading.Thread(
+                target=self._read_loop, args=(self._reads,), name=f"db-{self.path.stem}-read", daemon=True
+            )
             self._threads.append(reader)
             reader.start()
         loop = asyncio.get_running_loop()
@@ -80,20 +84,22 @@ class Database:
         return await future
 
     def close(self) -> None:
-        """Finish what is queued, then close. Idempotent."""
+        """Finish what is queued, then close. Idempotent, and it may be opened again."""
         self._writes.put(None)
         self._reads.put(None)
         for thread in self._threads:
             thread.join(timeout=10)
         self._threads.clear()
+        self._writes, self._reads = queue.SimpleQueue(), queue.SimpleQueue()
+        self._reader_started = False
 
-    def _write_loop(self, connection: sqlite3.Connection) -> None:
+    def _write_loop(self, connection: sqlite3.Connection, writes: "queue.SimpleQueue[_Job | None]") -> None:
         with contextlib.closing(connection):
-            while (first := self._writes.get()) is not None:
+            while (first := writes.get()) is not None:
                 batch, last = [first], False
                 while len(batch) < BATCH:
                     try:
-                        job = self._writes.get_nowait()
+                        job = writes.get_nowait()
                     except queue.Empty:
                         break
                     if job is None:
@@ -112,9 +118,9 @@ class Database:
                 if last:
                     break
 
-    def _read_loop(self) -> None:
+    def _read_loop(self, reads: "queue.SimpleQueue[_Job | None]") -> None:
         with contextlib.closing(_connect(self.path, read_only=True)) as connection:
-            while (job := self._reads.get()) is not None:
+            while (job := reads.get()) is not None:
                 work, loop, future = job
                 try:
                     outcome: tuple[Any, BaseException | None] = (work(connection), None)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import sqlite_utils
 
+from wire import failpoints
+
 PAGE = 1024
 """Bytes of a page in new files. A row of ours has a few hundred bytes and each commit writes whole pages, so that
 the usual 4096 cost a job three times as many written bytes, which is what wears out an SD card."""
@@ -22,7 +24,9 @@ def migrate(path: Path, schema: str, version: int, *, shrinks: bool = False) -> 
                 f"{path} was written by a newer release (schema {current}, this one knows {version}); install that one"
             )
         if current < version:
+            failpoints.at("migrate.before")
             script = f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={version};\nCOMMIT;"
             database.conn.executescript(f"PRAGMA page_size={PAGE};\nPRAGMA auto_vacuum={2 * shrinks};\n{script}")
+            failpoints.at("migrate.after")
     finally:
         database.close()

@@ -14,6 +14,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from wire.failures import Untrusted
+from wire.wholefile import write_once
 
 VERSION = b"\x01"
 OVERHEAD = 1 + 8 + 64
@@ -41,15 +42,7 @@ class Signer:
         A kill at any line leaves no key or a whole one.
         """
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.unlink(missing_ok=True)
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(os.urandom(32))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(path)
+            write_once(path, os.urandom(32))
         return cls(path.read_bytes())
 
     def seal(self, topic: str, body: bytes) -> bytes:

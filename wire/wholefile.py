@@ -28,7 +28,9 @@ def write_once(path: Path, data: bytes, *, mode: int = 0o600) -> bytes:
         try:
             # link refuses to replace, rename does not: of two first starts at once only one may win.
             with contextlib.suppress(FileExistsError):
+                failpoints.at("once.before")
                 path.hardlink_to(partial)
+                failpoints.at("once.linked")
         finally:
             partial.unlink(missing_ok=True)
         sync_folder(path.parent)

@@ -6,6 +6,7 @@ import msgspec
 
 from agent.executors.podman_calls import Order
 from agent.executors.run_folder import RunFolder
+from wire import failpoints
 
 MARK_FILE = "log.json"
 
@@ -40,6 +41,7 @@ class PodmanFolder(RunFolder):
         fresh = self.path / "podman.new"
         self._write(str(fresh), msgspec.json.encode(order), durable=True)
         fresh.rename(self.path / "podman.json")
+        failpoints.at("container.noted")
 
     def forget_order(self) -> None:
         """The program was not let go after all."""

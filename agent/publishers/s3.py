@@ -1,7 +1,6 @@
 """The publisher that puts a result into a bucket with the node's own keys, through the transfer child."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from wire.failures import ExecutionFailed, Reason
 from wire.manifest import FILE_NAME, archive_name
 from wire.object_key import completed, filled
 from wire.tree import shown
+from wire.wholefile import write_whole
 
 KEY_BYTES = 1024
 _ENCODINGS = {"": "gzip", "gzip": "gzip", "plain": "plain"}
@@ -148,11 +148,5 @@ def _settled_key(work: Path, wanted: _Params, names: dict[str, str]) -> str:
             return known["key"]
     except (FileNotFoundError, msgspec.DecodeError):
         pass
-    work.mkdir(parents=True, exist_ok=True)
-    part = note.with_suffix(".part")
-    with part.open("wb") as out:
-        out.write(msgspec.json.encode({"asked": asked, "key": key}))
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(note)
+    write_whole(note, msgspec.json.encode({"asked": asked, "key": key}))
     return key

@@ -3,11 +3,15 @@
 import logging
 from pathlib import Path
 
-from wire import clock
+import msgspec
+
+from wire import clock, failpoints
 from wire.database import damage, readable
+from wire.wholefile import sync_folder, write_whole
 
 log = logging.getLogger(__name__)
-BESIDE = ("", "-wal", "-shm")
+BESIDE = ("-wal", "-shm", "")
+"""The log goes first: a new database that finds it beside itself would take it for its own."""
 REBUILDS = "rebuilds"
 REBUILDING = "rebuilding"
 LEAP = 1000
@@ -17,30 +21,59 @@ VERSIONS = 2**20
 
 
 def set_aside(path: Path) -> dict[str, str] | None:
-    """None for a sound database, or none at all; else the numbers to go on with, once the file lies elsewhere."""
-    if not path.exists():
-        return None
-    fault = damage(path)
-    if not fault:
-        return None
-    numbers = {row["key"]: row["value"] for row in readable(path, "SELECT key, value FROM meta") if _is_number(row)}
-    count = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{count}")).exists():
-        count += 1
+    """None for a sound database, or none at all; else the numbers to go on with, once the file lies elsewhere.
+
+    They lie in a file of their own until `taken_over`: killed in between, the next start takes them from there.
+    """
+    kept = _kept(path)
+    if not kept.exists():
+        fault = damage(path) if path.exists() else ""
+        if not fault:
+            return None
+        write_whole(kept, msgspec.json.encode(_numbers(path)))
+        log.error("the database %s is damaged (%s)", path, fault)
+    numbers = msgspec.json.decode(kept.read_bytes(), type=dict[str, str])
+    aside = _free_name(path)
     for end in BESIDE:
         source = Path(f"{path}{end}")
         if source.exists():
+            failpoints.at("aside.before")
             source.rename(f"{aside}{end}")
+            failpoints.at("aside.renamed")
+    sync_folder(path.parent)
     log.error(
-        "the database %s is damaged (%s): it lies in %s now. A new one is made, and the hub is asked for what it"
-        " wants here; work that runs is found again",
-        *(path, fault, aside),
+        "what was damaged is set aside beside %s. A new one is made, and the hub is asked for what it wants here;"
+        " work that runs is found again",
+        path,
     )
+    return numbers
+
+
+def taken_over(path: Path) -> None:
+    """The new database has the numbers."""
+    _kept(path).unlink(missing_ok=True)
+
+
+def _kept(path: Path) -> Path:
+    return path.with_name(f"{path.name}.numbers")
+
+
+def _numbers(path: Path) -> dict[str, str]:
+    rows = readable(path, "SELECT key, value FROM meta")
+    numbers: dict[str, str] = {row["key"]: row["value"] for row in rows if _is_number(row)}
+    count = int(_free_name(path).name.rpartition("-")[2])
     # Without the old epoch the clock gives one: it is above any number of connections.
     numbers["ep"] = str(max(int(numbers.get("ep", "0")) + LEAP, int(clock.unix())))
     numbers[REBUILDS] = str(max(count, int(numbers.get(REBUILDS, "0")) + 1))
     numbers[REBUILDING] = "1"
     return numbers
+
+
+def _free_name(path: Path) -> Path:
+    count = 1
+    while any(path.parent.glob(f"{path.name}.damaged-{count}*")):
+        count += 1
+    return path.with_name(f"{path.name}.damaged-{count}")
 
 
 def _is_number(row: object) -> bool:

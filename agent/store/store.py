@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.store import memory, schema
 from agent.store.allotments import Allotments
-from agent.store.damage import REBUILDING, REBUILDS, VERSIONS, set_aside
+from agent.store.damage import REBUILDING, REBUILDS, VERSIONS, set_aside, taken_over
 from agent.store.ledger import Executions
 from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
@@ -156,6 +156,7 @@ class Store:
             self._open()
         if saved is not None:
             await self._db.write(lambda connection: memory.put_all(connection, saved))
+            taken_over(self._path)
         await self._db.write(self._load)
 
     async def shrink(self) -> None:

@@ -15,6 +15,7 @@ from agent.disk_faults import disk_failure
 from agent.transfer_orders import Download
 from agent.workers.guard import guarded, refusal_in
 from agent.workers.progress import Meter
+from wire import failpoints
 from wire.addresses import AddressPolicy
 from wire.failures import ExecutionFailed, Reason
 
@@ -107,7 +108,9 @@ def _take(response: httpx.Response, order: Download, meter: Meter) -> dict[str, 
     if order.sha256 and digest != order.sha256:
         part.unlink()
         _refuse("checksum-mismatch", f"the file's sha256 is {digest}, the job says {order.sha256}")
+    failpoints.at("download.before")
     part.rename(Path(order.into) / order.name)
+    failpoints.at("download.renamed")
     return {"size": str(size), "sha256": digest}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from agent.workers.progress import Meter
-from wire import manifest
+from wire import failpoints, manifest
 from wire.failures import ExecutionFailed, Reason
 from wire.manifest import File, Manifest
 from wire.tree import open_beneath, shown
@@ -65,7 +65,9 @@ def pack(results: Path, listed: Manifest, target: Path, meter: Meter, manifest_n
             _fill(archive, results, listed, meter, manifest_name)
         raw.flush()
         os.fsync(raw.fileno())
+    failpoints.at("pack.before")
     part.replace(target)
+    failpoints.at("pack.renamed")
 
 
 def _fill(archive: tarfile.TarFile, results: Path, listed: Manifest, meter: Meter, manifest_name: str) -> None:

@@ -14,6 +14,7 @@ import wasmtime
 from agent.executors.process_names import birth_of
 from agent.executors.wasm_orders import ModuleFile
 from agent.executors.wasm_spec import refusal
+from wire import failpoints
 from wire.failures import ExecutionFailed, Reason
 from wire.wholefile import sync_folder
 
@@ -46,6 +47,10 @@ def compile_apart(engine: wasmtime.Engine, file: ModuleFile, digest: str, target
     if said:
         raise ExecutionFailed(msgspec.json.decode(said, type=Reason))
     if status != 0:
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            raise ExecutionFailed(
+                refusal(f"compiling {file.name} was killed; is the box out of memory?", retryable=True)
+            )
         limits = f"{CPU_SECONDS} s of processor time and {MEMORY >> 20} MiB of memory"
         raise ExecutionFailed(refusal(f"compiling {file.name} was ended; it may take {limits}"))
 
@@ -53,7 +58,7 @@ def compile_apart(engine: wasmtime.Engine, file: ModuleFile, digest: str, target
 def _child(engine: wasmtime.Engine, file: ModuleFile, digest: str, target: Path, writing: int) -> NoReturn:
     reason: Reason | None = None
     try:
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))  # a signal of its own comes first
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         _compile(engine, file, digest, target)
     except ExecutionFailed as error:
@@ -81,7 +86,9 @@ def _compile(engine: wasmtime.Engine, file: ModuleFile, digest: str, target: Pat
         part.write(code)
         part.flush()
         os.fsync(part.fileno())  # after a power cut zeros must not be taken for code
+    failpoints.at("module.before")
     temporary.rename(target)
+    failpoints.at("module.renamed")
     sync_folder(target.parent)
 
 

@@ -17,6 +17,7 @@ from hub.webhooks.registry import WebhookRegistry
 from hub.webhooks.retrying import Answer, Result
 from hub.webhooks.rules import host_of
 from hub.webhooks.sending import Sender
+from wire import failpoints
 from wire.database import Connection, Database
 from wire.failures import Conflict, NotFound
 
@@ -136,7 +137,9 @@ class WebhookCourier:
 
     async def _deliver(self, webhook: WebhookRecord, delivery: DeliveryRecord) -> None:
         async with self._places:
+            failpoints.at("webhook.before")
             answer = await self._post(webhook, delivery)
+            failpoints.at("webhook.after")
         self._tried(answer.result)
         await self._db.write(lambda c: self._settle(c, webhook, delivery, answer), self._settled)
 

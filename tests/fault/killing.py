@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tests.fault import counted
 from tests.support.fleet import AgentProcess, Fleet
 from tests.support.hub_process import HubProcess
 from tests.support.scenario import Notebook, settings
@@ -22,13 +24,13 @@ T = TypeVar("T")
 class Theatre:
     """A hub and one node under the launcher. `nurse` starts again whatever has died."""
 
-    def __init__(self, folder: Path, *tables: str) -> None:
-        self.folder, self.played = folder, 0
-        self.fleet = Fleet(folder, {"north": settings(folder, "north", *tables)})
+    def __init__(self, folder: Path, *tables: str, hub: tuple[str, ...] = ()) -> None:
+        self.folder, self.played, self.paused = folder, 0, False
+        self.kills: Counter[str] = Counter()
+        """How often something died at each place."""
+        self.fleet = Fleet(folder, {"north": settings(folder, "north", *tables)}, *hub)
         for side, process in (("hub", self.hub), ("agent", self.node)):
-            self.traps(side).mkdir(parents=True)
-            process.launcher = (LAUNCHER,)
-            process.more = {"TENDER_FAULTS": str(self.traps(side))}
+            set_traps(process, self.traps(side))
 
     @property
     def hub(self) -> HubProcess:
@@ -51,8 +53,11 @@ class Theatre:
 
     def disarm(self, side: str) -> bool:
         """Whether the trap has sprung."""
-        (self.traps(side) / "armed").unlink(missing_ok=True)
-        return (self.traps(side) / "fired").exists()
+        armed, fired = self.traps(side) / "armed", self.traps(side) / "fired"
+        if fired.exists():
+            self.kills[fired.read_text().split()[0]] += 1
+        armed.unlink(missing_ok=True)
+        return fired.exists()
 
     def notebook(self) -> Notebook:
         return Notebook(self.folder / f"notebook-{uuid.uuid4().hex[:8]}")
@@ -60,7 +65,7 @@ class Theatre:
     async def nurse(self) -> None:
         """For ever; killed at its own start, a process is simply started once more."""
         while True:
-            for process in (self.hub, self.node):
+            for process in () if self.paused else (self.hub, self.node):
                 if process.process is not None and process.process.returncode is not None:
                     with contextlib.suppress(AssertionError):
                         await process.start()
@@ -93,10 +98,18 @@ class Theatre:
         return found
 
 
+def set_traps(process: HubProcess | AgentProcess, folder: Path) -> None:
+    """From its next start on the process, and each of its children, looks into `folder` at each failpoint."""
+    folder.mkdir(parents=True)
+    process.launcher = (LAUNCHER,)
+    process.more = {"TENDER_FAULTS": str(folder)}
+
+
 @contextlib.asynccontextmanager
-async def theatre(folder: Path, *tables: str) -> AsyncGenerator[Theatre]:
-    """Open from the first word of hub and node to their last."""
-    house = Theatre(folder, *tables)
+async def theatre(folder: Path, *tables: str, hub: tuple[str, ...] = ()) -> AsyncGenerator[Theatre]:
+    """Open from the first word of hub and node to their last; then their histories are read."""
+    house = Theatre(folder, *tables, hub=hub)
+    began = time.monotonic()
     async with house.fleet:
         nurse = asyncio.create_task(house.nurse())
         try:
@@ -104,3 +117,7 @@ async def theatre(folder: Path, *tables: str) -> AsyncGenerator[Theatre]:
         finally:
             nurse.cancel()
             await asyncio.gather(nurse, return_exceptions=True)
+    figures = {"kills": house.kills.total(), "points": len(house.kills), "seconds": time.monotonic() - began}
+    faults = counted.judged(house.hub, [house.node])
+    counted.show("failpoints", figures | faults)
+    assert faults == {"history_faults": 0}

@@ -17,16 +17,28 @@ AGENT = {
     "seal.before", "seal.renamed", "publisher.before", "publisher.after", "free.before", "blob.before", "blob.renamed",
 }  # fmt: skip
 """Reached by the agent with a job that has a large module and publishes."""
-WORK = {"claim.before", "claim.after", "report.before", "report.renamed"}
-"""Reached by the WASM program's own process, which dies there: the execution fails and is tried again."""
-HUB = {"file.before", "file.renamed", "archive.before", "archive.renamed"}
+WORK = {"module.before", "module.renamed", "claim.before", "claim.after", "report.before", "report.renamed"}
+"""Reached by the WASM compiler or the program's own process, which dies there: the execution is tried again."""
+HUB = {"file.before", "file.renamed", "fetch.part", "archive.before", "archive.renamed"}
 """Reached by the hub with a job whose module is a blob and whose result is fetched."""
-CONTAINER = {"container.create", "container.init", "container.start", "container.started"}
+CONTAINER = {"container.create", "container.init", "container.noted", "container.start", "container.started"}
 """Reached by the Podman driver."""
-UPLOAD = {"upload.begun", "upload.part", "upload.before", "upload.after"}
+UPLOAD = {"pack.before", "pack.renamed", "upload.begun", "upload.part", "upload.before", "upload.after"}
 """Reached by the transfer child with a result of several parts."""
-INPUT = {"input.before", "input.renamed"}
-"""Reached by the agent with an input that it keeps."""
+INPUT = {"download.before", "download.renamed", "input.before", "input.renamed"}
+"""Reached with an input that is downloaded and kept."""
+STOP = {"stop.before", "stop.after"}
+"""Reached by the agent with a job that is stopped while it runs."""
+START = {
+    "aside.before", "aside.renamed", "ballast.before", "ballast.renamed", "broker.before", "broker.after",
+}  # fmt: skip
+"""Reached at the start of an agent with a damaged database, of one without ballast, of a hub."""
+FIRST = {"migrate.before", "migrate.after", "once.before", "once.linked"}
+"""Reached at the very first start, among others."""
+WEBHOOK = {"webhook.before", "webhook.after"}
+"""Reached by a hub that tells of an end."""
+UPKEEP = {"backup.before", "backup.renamed", "restore.before", "restore.exchanged"}
+"""Reached by `tender hub backup` and `restore`."""
 
 
 def listed() -> Iterator[tuple[str, str]]:

@@ -36,7 +36,8 @@ PLAYED = points.EVERYWHERE | points.AGENT | points.HUB | points.WORK
 def test_each_failpoint_has_its_place_in_the_harness():
     named = [name for name, _ in points.listed()]
     assert max(Counter(named).values()) == 1, "one name, one place"
-    assert set(named) == PLAYED | points.CONTAINER | points.UPLOAD | points.INPUT
+    rare = points.STOP | points.START | points.FIRST | points.WEBHOOK | points.UPKEEP
+    assert set(named) == PLAYED | points.CONTAINER | points.UPLOAD | points.INPUT | rare
 
 
 def test_a_release_holds_nothing_that_could_set_a_failpoint(tmp_path):
@@ -117,7 +118,9 @@ async def test_a_program_that_dies_at_any_point_of_its_own_is_tried_again_and_co
         for name in sorted(points.WORK) * ROUNDS:
             house.arm("agent", name, 1)
             notebook = house.notebook()
-            job = traced_job(notebook, Retry={"Delay": 0, "MaxDelay": 0}, Task={"Timeouts": {"QueueTimeout": 120}})
+            fresh = Traced().note().print(notebook.folder.name)  # a module that is compiled anew
+            times = {"Timeouts": {"QueueTimeout": 120}}
+            job = traced_job(notebook, fresh, Retry={"Delay": 0, "MaxDelay": 0}, Task=times)
             job_id = await house.submit(job)
             await house.insist(lambda job_id=job_id: completed(house.hub, job_id))
             assert house.disarm("agent"), name

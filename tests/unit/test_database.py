@@ -88,3 +88,13 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path):
     path.write_bytes(b"this is not a database file at all" * 100)
     with pytest.raises(sqlite3.DatabaseError):
         Database(path).open()
+
+
+async def test_closed_and_opened_again_it_reads_and_writes(database):
+    await make(database)
+    for number in range(2):
+        database.close()
+        database.open()
+        await database.write(lambda c, n=number: c.execute("INSERT INTO t VALUES (?)", (n,)))
+        async with asyncio.timeout(10):
+            assert await database.read(lambda c: c.execute("SELECT count(*) FROM t").fetchone()[0]) == number + 1
