@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from hub.auctioneer import Auctioneer
+from hub.births import Births
 from hub.blobs import CHUNK, Blobs
 from hub.board import Board
 from hub.courier import Courier
@@ -79,6 +80,7 @@ class Inbox:
         self._dispatcher, self._auctioneer, self._orders = dispatcher, auctioneer, orders
         self._tracker, self._blobs, self._fetches = tracker, blobs, fetches
         self._logs, self.drift = logs, drift
+        self._births = Births(database, registry, courier)
         self._keys = Keyrings(registry.key_of)
         self._own = Keyring([public_key])
         self.refused: Counter[str] = Counter()
@@ -195,6 +197,8 @@ class Inbox:
             self._dispatcher.wake_all()
         if isinstance(document, NodeStatus):
             self.said(node)
+        if isinstance(document, Health):
+            self._births.heard(node)
         if isinstance(document, Held):
             await self.drift.told(node)
         elif isinstance(document, Health):

@@ -33,6 +33,11 @@ FIRST, EVERY = 300.0, 3600.0
 """Seconds after the start and between rounds."""
 FREE_KEPT = 16 * 1024**2
 """Bytes that stay free inside the database for what comes next."""
+LEAP = 86_400.0
+"""Seconds from one round to the next from which on the hub was off, or its clock is wrong."""
+DAY = 86_400e9
+LAST_ROUND = "retention"
+"""Name of the moment of the last round, in unix nanoseconds."""
 COMPACTED = "compacted"
 """Name of the number of the last event that was looked at."""
 
@@ -58,20 +63,31 @@ class Retention:
 
     async def run(self, first: float = FIRST, every: float = EVERY) -> None:
         """Never returns. What fails in one round is tried again in the next."""
+        began = clock.monotonic()
         await asyncio.sleep(first)
         while True:
             try:
-                gone = await self.round()
+                gone = Counter[str]() if await self._clock_leapt(began) else await self.round()
                 if gone:
                     log.info("removed: %s", ", ".join(f"{count} {name}" for name, count in sorted(gone.items())))
             except Exception:
                 log.exception("letting go of old things failed; it is tried again in %g s", every)
             await asyncio.sleep(every)
 
+    async def _clock_leapt(self, began: float) -> bool:
+        """Whether the clock is so far ahead of the last round that it may be wrong: it has a day to be put right."""
+        now = clock.unix_ns()
+        last = int(await self._db.read(lambda c: fleet.meta(c, LAST_ROUND, "0")))
+        if last and now - last > LEAP * 1e9 and clock.monotonic() - began < LEAP:
+            log.error("the clock is %.0f days ahead of the last look: nothing goes by its age yet", (now - last) / DAY)
+            return True
+        await self._db.write(lambda c: fleet.set_meta(c, LAST_ROUND, str(now)))
+        return False
+
     async def round(self) -> Counter[str]:
-        """Everything that is due now."""
+        """Everything that is due now, by the clock that is behind: one that was set back is right, one ahead is not."""
         gone = Counter[str]()
-        now, keep = clock.unix_ns(), self.keep
+        now, keep = min(clock.unix_ns(), int(clock.unix() * 1e9)), self.keep
         await self._part(lambda c: search.forget_tokens(c, now - int(keep.tokens * 1e9)))
         await self._old_jobs(gone, lambda c: store.over_before(c, now - int(keep.jobs * 1e9), PART))
         await self._too_many(gone)

@@ -79,6 +79,41 @@ def test_results_that_are_kept_outlive_a_clock_that_jumps_over_their_time():
         assert len(world.hub_watch.results) == 3
 
 
+async def _a_hub_that_wakes_in_another_year(world: World) -> None:
+    job_id = await world.submit(batch("over"))
+    await world.until(lambda: not world.open_jobs(), 200, "the job ends")
+    await asyncio.sleep(3600)
+    world.hub.set_clock(400 * 86_400.0)
+    world.hub.power_cut()
+    world.hub.start()
+    await asyncio.sleep(4 * 3600)
+    assert world.state_of(job_id) is JobState.COMPLETED
+    await asyncio.sleep(86_400)
+    assert not world.query("SELECT 1 FROM jobs"), "a day later the clock is believed"
+
+
+def test_a_hub_whose_clock_is_far_ahead_at_the_start_lets_go_of_nothing_for_a_day():
+    with simulation(5) as world:
+        run(world, _a_hub_that_wakes_in_another_year)
+
+
+async def _a_birth_that_is_lost(world: World) -> None:
+    node, hub = world.nodes[0], world.hub.hub
+    assert hub is not None
+    node.kill()
+    await world.until(lambda: not hub.registry.nodes[node.id].here(world.now_ns()), 60, "the will has come")
+    world.broker.weather.lose["state"] = 1.0
+    node.start()
+    await asyncio.sleep(30)
+    world.broker.weather.lose.clear()
+    await world.until(lambda: hub.registry.nodes[node.id].here(world.now_ns()), 90, "the hub asks for the birth")
+
+
+def test_a_node_whose_birth_was_lost_is_asked_for_it_when_it_says_how_it_is():
+    with simulation(4) as world:
+        run(world, _a_birth_that_is_lost)
+
+
 async def _a_hold_that_cannot_be_dropped(world: World) -> None:
     node = world.nodes[0]
     assert node.parts is not None
