@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 KEPT_ON_NODE = "local"
 CLOCK_JUMP = 600.0
 """Seconds from which on a step of the wall clock is no correction; a box that was suspended counts as such too."""
+LONG_OFF, NOTED_EACH = 86_400.0, 3600.0
+"""Seconds since the last look before a start that count as a jump, and between notes of when that was."""
 STREAMS = ("stdout", "stderr")
 ONLY_LOG = "log"
 """Stands in the place of the manifest when only what was printed is kept."""
@@ -49,6 +51,7 @@ class Tidying:
         self._root, self._results, self._bounds = root, results, bounds or Bounds()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ahead = clock.unix() - clock.monotonic()
+        self._looked: float | None = None
 
     def keep(self, execution: Execution) -> KeptResult | None:
         """Whether the result, or at least what was printed, stays now that the execution is forgotten; until when."""
@@ -87,11 +90,15 @@ class Tidying:
 
     async def prune(self) -> None:
         """Drop kept results that are past their time or over the bounds, those that would go first anyway."""
-        jump = self._jump()
+        jump = self._jump() if self._looked is not None else await self._slept()
         if jump:
             log.warning("the clock jumped ahead by %.0f s; what is kept stays as long as it would have", jump)
             await self._results.postpone(int(jump * 1e9))
-        for result in surplus(await self._results.all(), clock.unix_ns(), self._bounds):
+        kept = await self._results.all()
+        if self._looked is None or (kept and clock.monotonic() - self._looked > NOTED_EACH):
+            self._looked = clock.monotonic()
+            await self._results.looked(clock.unix_ns())
+        for result in surplus(kept, clock.unix_ns(), self._bounds):
             await self._results.drop(result.execution_id)
             await asyncio.to_thread(shutil.rmtree, self._root / result.execution_id, ignore_errors=True)
 
@@ -100,6 +107,12 @@ class Tidying:
         ahead = clock.unix() - clock.monotonic()
         jump, self._ahead = ahead - self._ahead, ahead
         return jump if jump > CLOCK_JUMP else 0.0
+
+    async def _slept(self) -> float:
+        """At start: seconds since the last look of the run before, if the box was off for long or its clock is ahead."""
+        last = await self._results.last_look()
+        slept = (clock.unix_ns() - last) / 1e9 if last else 0.0
+        return slept if slept > LONG_OFF else 0.0
 
     async def purge(self, execution_ids: Collection[str]) -> None:
         """Drop what is kept of these executions: their job was purged. What is not kept by itself is left alone."""

@@ -22,6 +22,8 @@ MIGRATION_TIME = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
 FREE_KEPT = 4 * 1024**2
 """Bytes that stay free inside the database for what comes next."""
+LOOKED = "results_looked"
+"""Name of the number that says when kept results were looked at."""
 REMEMBERED = 32
 """Kept results that may stay in memory."""
 SHRINK_PAGES = 2000
@@ -122,6 +124,14 @@ class Results:
 
     async def drop(self, execution_id: str) -> bool:
         return await self._db.write(lambda connection: memory.drop_result(connection, execution_id))
+
+    async def last_look(self) -> int:
+        """When somebody looked for results that have to go, in unix nanoseconds; 0 for never."""
+        return int((await self._db.read(memory.numbers)).get(LOOKED, "0"))
+
+    async def looked(self, now: int) -> None:
+        """Note the moment of a look."""
+        await self._db.write(lambda connection: memory.put(connection, LOOKED, str(now)))
 
     async def postpone(self, nanoseconds: int) -> None:
         """All go later by this much."""

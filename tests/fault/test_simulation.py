@@ -114,6 +114,23 @@ def test_a_node_whose_birth_was_lost_is_asked_for_it_when_it_says_how_it_is():
         run(world, _a_birth_that_is_lost)
 
 
+async def _a_box_that_wakes_in_another_year(world: World) -> None:
+    await world.submit(batch("kept", count=3, publisher="local", stdout="kept"))
+    await world.until(lambda: not world.open_jobs(), 200, "the job ends")
+    for node in world.nodes:
+        node.set_clock(400 * 86_400.0)
+        node.power_cut()
+        node.start()
+    await asyncio.sleep(300)
+    check_results(world)
+
+
+def test_results_that_are_kept_outlive_a_start_with_a_clock_that_is_far_ahead():
+    with simulation(6) as world:
+        run(world, _a_box_that_wakes_in_another_year)
+        assert len(world.hub_watch.results) == 3
+
+
 async def _a_hold_that_cannot_be_dropped(world: World) -> None:
     node = world.nodes[0]
     assert node.parts is not None
