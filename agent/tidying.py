@@ -109,7 +109,7 @@ class Tidying:
         return jump if jump > CLOCK_JUMP else 0.0
 
     async def _slept(self) -> float:
-        """At start: seconds since the last look of the run before, if the box was off for long or its clock is ahead."""
+        """At start: seconds since the last look of the run before, if the box was off long or its clock is ahead."""
         last = await self._results.last_look()
         slept = (clock.unix_ns() - last) / 1e9 if last else 0.0
         return slept if slept > LONG_OFF else 0.0
