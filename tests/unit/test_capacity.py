@@ -109,7 +109,7 @@ def replace_cpu(resources, more):
 
 
 TestLedgerNeverGoesAboveCapacity = LedgerMachine.TestCase
-TestLedgerNeverGoesAboveCapacity.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLedgerNeverGoesAboveCapacity.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.7, 0.0001]), max_size=60))
