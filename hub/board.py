@@ -41,6 +41,8 @@ class LiveJob:
     rollout: RolloutRecord | None = None
     stable: int | None = None
     """The version that a failed rollout may go back to."""
+    rests_until: float = 0.0
+    """Monotonic time before which it is not planned anew."""
     placing: Counter[str] = field(default_factory=Counter[str])
     """Awards per node that are being committed."""
     _tenders: dict[tuple[int, int], list[TenderRecord]] = field(

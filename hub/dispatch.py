@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 from hub import scheduler
@@ -15,9 +14,9 @@ from hub.courier import Courier
 from hub.orders import Orders
 from hub.plan import Done, Plan
 from hub.quotas import Quotas
-from hub.ranking import Question, Ranked, rank
 from hub.registry import Registry
 from hub.store.records import ExecutionRecord, JobRecord
+from hub.survey import Survey
 from hub.versions import NewVersion, first_rollout
 from wire import clock
 from wire.database import Database
@@ -29,6 +28,10 @@ from wire.states import TERMINAL_JOBS, ExecutionState
 log = logging.getLogger(__name__)
 WAKE_ON_ROOM = 3
 """Waiting jobs looked at when work ends somewhere."""
+REST, REST_LEAST, REST_MOST = 10, 0.02, 1.0
+"""A job rests for so many times as long as its plan took, if that is worth it, and never longer, in seconds: each of
+a thousand slots that report would have all of them planned anew.
+"""
 AGAIN = 5.0
 """Seconds until a plan that failed here, such as a write to a full disk, is tried once more."""
 
@@ -49,10 +52,20 @@ class Dispatcher:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._db, self._registry, self._board, self._courier = database, registry, board, courier
-        self._auctioneer, self._orders = auctioneer, orders
-        self._quotas, self._weights = quotas, dict(weights or {})
+        self._auctioneer = auctioneer
         self.absence = Absence(registry, courier)
+        self._survey = Survey(
+            registry=registry,
+            board=board,
+            courier=courier,
+            orders=orders,
+            quotas=quotas,
+            absence=self.absence,
+            weights=weights,
+        )
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
+        """One plan in each round of the loop: whatever else is due comes between two of them."""
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.ends: dict[str, asyncio.Future[JobRecord]] = {}
@@ -101,6 +114,10 @@ class Dispatcher:
         if job_id in self._running:
             self._again.add(job_id)
             return
+        rest = self._board.jobs[job_id].rests_until - clock.monotonic()
+        if rest > REST_LEAST:
+            self._later(job_id, rest)
+            return
         timer = self._timers.pop(job_id, None)
         if timer:
             timer.cancel()
@@ -144,37 +161,27 @@ class Dispatcher:
         if live is None:
             return
         self._board.stop_waiting(job_id)
-        await self._perform(self._plan(live))
+        async with self._turn:
+            began = clock.monotonic()
+            plan = self._plan(live)
+            live.rests_until = clock.monotonic() + min(REST_MOST, REST * (clock.monotonic() - began))
+        await self._perform(plan)
         if live.over:
             self._forget(job_id)
 
     def _plan(self, live: LiveJob) -> Plan:
         held = self.held(live.job.id)
-        nodes = {execution.node_id for execution in live.executions.values()}
-        facts = scheduler.Facts(
-            job=live.job,
-            executions=list(live.executions.values()),
-            tenders=live.tenders,
-            rollout=live.rollout,
-            stable=live.stable,
-            allowance=self._allowance(live),
-            ranked=self._rank(live),
-            now=clock.unix_ns(),
-            away=self.absence.of(nodes),
-            told={} if held else self.absence.told(nodes),
-            backlog=self._board.waiting > len(self._registry.nodes),
-            settling=held
-            or not self._courier.connected
-            or clock.monotonic() < self._courier.up_at + self._orders.settle,
-        )
+        facts = self._survey.facts(live, held=held)
         steps = scheduler.plan(facts)
         if held or not self._courier.connected:
             # Nobody would hear an invitation, and its window would pass: all jobs are planned when the link is up.
             steps = [step for step in steps if not isinstance(step, scheduler.OpenTender)]
-        ranked = {entry.node_id: entry for entry in facts.ranked}
         opens = [step for step in steps if isinstance(step, scheduler.OpenTender)]
-        auctions = [self._auctioneer.prepare(live, step, ranked, self._weights_of(live)) for step in opens]
-        busy = [e.node_id for e in facts.ranked if e.reasons and e.suitable]
+        ranked = {entry.node_id: entry for entry in facts.ranked} if opens else {}
+        weights = self._survey.weights_of(live)
+        auctions = [self._auctioneer.prepare(live, step, ranked, weights) for step in opens]
+        waits = any(isinstance(step, scheduler.AwaitRoom) for step in steps)
+        busy = [e.node_id for e in facts.ranked if e.reasons and e.suitable] if waits else []
         return Plan(live, steps, auctions, self._room_came, busy)
 
     def _forget(self, job_id: str) -> None:
@@ -183,32 +190,6 @@ class Dispatcher:
         timer = self._timers.pop(job_id, None)
         if timer:
             timer.cancel()
-
-    def _rank(self, live: LiveJob) -> list[Ranked]:
-        current = [e for e in live.executions.values() if e.job_version == live.job.version]
-        failed = [e.node_id for e in current if e.state in {ExecutionState.FAILED, ExecutionState.TIMED_OUT}]
-        changed = {node.id: node.changed for node in self._registry.nodes.values()}
-        owners = {node_id: owner for node_id, owner in self._board.kept.items() if owner != live.job.id}
-        question = Question(
-            job=live.job.spec,
-            requested=live.requested,
-            now=clock.unix_ns(),
-            monotonic=clock.monotonic(),
-            placed=Counter(e.node_id for e in current),
-            failed=Counter(failed),
-            avoid={n: reason for n, (since, reason) in live.avoid.items() if changed.get(n, 0) <= since},
-            weights=self._weights_of(live),
-            kept={n: self._board.jobs[j].job.name for n, j in owners.items() if j in self._board.jobs},
-        )
-        return rank(question, self._registry.nodes.values())
-
-    def _weights_of(self, live: LiveJob) -> dict[str, float]:
-        own = live.job.spec.bidding.weights
-        return self._weights | own if own else self._weights
-
-    def _allowance(self, live: LiveJob) -> int | None:
-        """How many more executions the quota of the job's namespace allows. None: there is no such quota."""
-        return self._quotas.allowance(live.job.namespace)
 
     # --- carrying out -----------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ satisfied wish (`favour_`) 10, size 10, free capacity 0 to 100, spread and recen
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 from hub.registry import Node
 from wire import clock
@@ -75,6 +76,32 @@ class Question:
     """How much each part of the rank counts; 1 where nothing is said."""
     kept: Mapping[str, str] = field(default_factory=dict[str, str])
     """Nodes whose room is kept for a job that has waited long, with the name of that job."""
+
+
+class Deferred(Sequence[Ranked]):
+    """A ranking that is made when somebody looks at it: most plans need none, and it costs a look at every node."""
+
+    def __init__(self, make: Callable[[], list[Ranked]]) -> None:
+        self._make = make
+        self._made: list[Ranked] | None = None
+
+    @property
+    def _all(self) -> list[Ranked]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    @overload
+    def __getitem__(self, place: int) -> Ranked: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Ranked]: ...
+
+    def __getitem__(self, place: int | slice) -> Ranked | list[Ranked]:
+        return self._all[place]
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 def rank(question: Question, nodes: Iterable[Node]) -> list[Ranked]:

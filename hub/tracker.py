@@ -236,11 +236,7 @@ def _slot_taken(connection: Connection, known: ExecutionRecord) -> bool:
     """Whether another execution of the slot has its result accepted already."""
     if not known.once:
         return False
-    row = connection.execute(
-        "SELECT 1 FROM executions WHERE job_id = ? AND job_version = ? AND slot = ? AND accepted = 1 AND id <> ?",
-        (known.job_id, known.job_version, known.slot, known.id),
-    ).fetchone()
-    return row is not None
+    return executions_store.accepted_in(connection, known) not in {None, known.id}
 
 
 def _attach_late(connection: Connection, known: ExecutionRecord, status: ExecutionStatus) -> None:

@@ -1,5 +1,6 @@
 """Batch and service jobs: each of Count slots has one live execution or, for batch, an accepted result."""
 
+import functools
 from collections.abc import Sequence
 
 from hub.scheduler.absent import RESULT_CAME, SETTLED, surplus
@@ -49,11 +50,15 @@ class _Slots:
         tenders = [t for t in facts.tenders if t.job_version == facts.job.version]
         self._tenders = grouped(tenders, lambda t: t.slot)
         self._open = sum(t.state is TenderState.OPEN for t in tenders)
-        self._room = {entry.node_id: entry.room for entry in facts.ranked if not entry.reasons}
         self.steps: list[Step] = []
         self._kept: list[ExecutionRecord] = []
         self._healthy = self._running = self._done = 0
         self._waiting = False
+
+    @functools.cached_property
+    def _room(self) -> dict[str, int]:
+        """How many more of these each node has room for; not looked at while no slot needs a node."""
+        return {entry.node_id: entry.room for entry in self._facts.ranked if not entry.reasons}
 
     def look(self, slot: int) -> bool:
         """Take one slot into account. True when it ends the whole job."""

@@ -184,6 +184,15 @@ def accepted_slots(connection: Connection, job_id: str, version: int) -> int:
     return count
 
 
+def accepted_in(connection: Connection, record: ExecutionRecord) -> str | None:
+    """The execution whose result fills the slot of this one."""
+    row = connection.execute(
+        "SELECT id FROM executions WHERE job_id = ? AND job_version = ? AND slot = ? AND accepted = 1 AND once = 1",
+        (record.job_id, record.job_version, record.slot),
+    ).fetchone()
+    return None if row is None else row["id"]
+
+
 def has_successor(connection: Connection, record: ExecutionRecord) -> bool:
     """Whether a later execution lives in the same slot."""
     found = connection.execute(

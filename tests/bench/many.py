@@ -61,17 +61,17 @@ def _prepare(connection: Connection) -> None:
 
 def _finished(connection: Connection, spec: Job, at: int) -> None:
     """One job from its submission to its result, as the hub writes it."""
-    job = _job(spec, at)
-    jobs_store.insert_job(connection, job, [_event(job, "", "Submission", "Job submitted")])
+    job = job_record(spec, at)
+    jobs_store.insert_job(connection, job, [event_record(job, "", "Submission", "Job submitted")])
     tender = _tender(job)
     tenders_store.insert_tender(connection, tender)
-    made = _execution(job, tender)
+    made = execution_record(job, tender.id)
     won = [msgspec.structs.replace(tender.bids[0], outcome="won", score=65.0), *tender.bids[1:]]
     ended = msgspec.structs.replace(
         tender, state=TenderState.AWARDED, closed=at + 10**7, execution_id=made.id, bids=won
     )
     tenders_store.close_tender(connection, ended)
-    executions_store.insert_execution(connection, made, _event(job, made.id, "Scheduling", "Requested execution"))
+    executions_store.insert_execution(connection, made, event_record(job, made.id, "Scheduling", "Requested execution"))
     jobs_store.move_job(connection, job.id, JobState.RUNNING, "", expect=1)
     for version, state in enumerate(STATES, start=1):
         status = ExecutionStatus(
@@ -80,12 +80,13 @@ def _finished(connection: Connection, spec: Job, at: int) -> None:
             state=state,
             result=ResultRef("ab" * 32, 3, 20, "local", signature="cd" * 64) if state is STATES[-1] else None,
         )
-        event = _event(job, made.id, "Execution", state.value)
+        event = event_record(job, made.id, "Execution", state.value)
         executions_store.observe(connection, status, event=event, accepted=state is STATES[-1], late=False)
     jobs_store.move_job(connection, job.id, JobState.COMPLETED, "", expect=1)
 
 
-def _job(spec: Job, at: int) -> JobRecord:
+def job_record(spec: Job, at: int) -> JobRecord:
+    """A job that was submitted just now, and waits."""
     job_id = new_id("j", at)
     return JobRecord(
         id=job_id,
@@ -122,7 +123,8 @@ def _tender(job: JobRecord) -> TenderRecord:
     )
 
 
-def _execution(job: JobRecord, tender: TenderRecord) -> ExecutionRecord:
+def execution_record(job: JobRecord, tender_id: str) -> ExecutionRecord:
+    """The execution of its first slot, awarded to the first of the nodes."""
     return ExecutionRecord(
         id=new_id("e", job.created),
         job_id=job.id,
@@ -131,7 +133,7 @@ def _execution(job: JobRecord, tender: TenderRecord) -> ExecutionRecord:
         slot=0,
         attempt=1,
         node_id=NODES[0],
-        tender_id=tender.id,
+        tender_id=tender_id,
         desired=Desired.RUN,
         desired_ver=1,
         state=ExecutionState.AWARDED,
@@ -147,7 +149,8 @@ def _execution(job: JobRecord, tender: TenderRecord) -> ExecutionRecord:
     )
 
 
-def _event(job: JobRecord, execution_id: str, topic: str, message: str) -> EventRecord:
+def event_record(job: JobRecord, execution_id: str, topic: str, message: str) -> EventRecord:
+    """A line of its history."""
     return EventRecord(
         job_id=job.id, job_version=1, execution_id=execution_id, topic=topic, message=message, time=job.created
     )

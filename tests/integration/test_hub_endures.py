@@ -7,8 +7,12 @@ import pytest
 
 from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
+from wire import clock
+from wire import messages as m
+from wire.link import Packet
 from wire.resources import Resources
 from wire.states import ExecutionState as E
+from wire.topics import Address, Channel, Topics
 
 ROUND = 400
 """Executions of one job, of which nothing may stay in memory."""
@@ -80,3 +84,39 @@ async def test_what_nodes_have_in_use_comes_back_to_nothing_however_odd_the_amou
         await bench.finished(await bench.submit(wasm_job(Tasks=[task], Count=5)))
     await until(lambda: not bench.hub.board.jobs)
     assert bench.hub.registry.nodes[node.id].used == Resources()
+
+
+async def test_a_job_whose_plan_cost_much_rests_before_it_is_planned_again(bench):
+    waits = sized()
+    waits["Tasks"][0]["Timeouts"] = {"QueueTimeout": 60}
+    job_id = await bench.submit(waits)
+    live = bench.hub.board.jobs[job_id]
+    await until(lambda: live.job.state == "queued")
+    rest = live.rests_until = clock.monotonic() + 0.5
+    await bench.node("north")
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
+    assert clock.monotonic() > rest
+
+
+async def test_hundreds_of_packets_at_once_leave_others_their_turn_and_keep_their_order(bench):
+    node = await bench.node("north")
+    node.script = (E.ACCEPTED,)
+    await bench.submit(sized())
+    await until(lambda: node.orders)
+    turns: list[float] = []
+
+    async def another() -> None:
+        while True:
+            turns.append(clock.monotonic())
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(another())
+    topic = Topics().build(Address(Channel.HEALTH, node.id))
+    healths = [m.Health(ep=1, outbox=number) for number in range(1, 501)]
+    packets = [Packet(topic, node.signer.seal(topic, m.encode(one)), retained=False) for one in healths]
+    before = len(turns)
+    await bench.hub.inbox.receive(packets)
+    assert len(turns) - before >= 500 // 64
+    assert bench.hub.registry.nodes[node.id].health == healths[-1]
+    other.cancel()
+    await asyncio.gather(other, return_exceptions=True)

@@ -188,6 +188,8 @@ HOT = {
     "list, open": lambda c: search.list_jobs(c, Page(10, 0, reverse=True), state="running", namespace="default"),
     "list, namespace": lambda c: search.list_jobs(c, Page(10, 0, reverse=True), namespace="default"),
     "accepted": lambda c: executions_store.accepted_of(c, "j-1", 1, 10),
+    "accepted in a slot": lambda c: executions_store.accepted_in(c, records.execution(E.AWARDED)),
+    "accepted slots": lambda c: executions_store.accepted_slots(c, "j-1", 1),
     "observe": lambda c: executions_store.observe(
         c, ExecutionStatus(id="e-1", ver=1, state=E.RUNNING), event=event(), accepted=False, late=False
     ),

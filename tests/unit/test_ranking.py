@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hub.ranking import ASLEEP, AWAY, BUSY, RANKERS, Question, Ranked, rank, shortage
+from hub.ranking import ASLEEP, AWAY, BUSY, RANKERS, Deferred, Question, Ranked, rank, shortage
 from hub.registry import Node
 from wire import messages as m
 from wire.failures import Reason
@@ -266,3 +266,11 @@ def test_reasons_of_one_kind_are_counted_together_with_up_to_three_messages():
     assert shortage(1, many).endswith("suitable: 0. 10 × label: has 0 / has 1 / has 2 / ….")
     few = many[:2]
     assert shortage(1, few).endswith("suitable: 0. 2 × label: has 0 / has 1.")
+
+
+def test_a_ranking_is_made_once_and_only_when_somebody_looks():
+    made: list[Ranked] = []
+    later = Deferred(lambda: made.append(Ranked("n-1", 1.0, {}, [])) or made)
+    assert made == []
+    assert [entry.node_id for entry in later] == ["n-1"]
+    assert (len(later), later[0].node_id, len(made)) == (1, "n-1", 1)
