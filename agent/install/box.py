@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from agent.install.layout import Layout
+from agent.install.layout import IMAGES, Layout
 from wire.failures import NotFound, Unavailable
 from wire.wholefile import write_whole
 
@@ -65,5 +65,6 @@ def remove(layout: Layout, *, purge: bool) -> None:
     with contextlib.suppress(OSError):  # a prefix that holds other things stays
         layout.home.rmdir()
     if purge:
-        shutil.rmtree(layout.data, ignore_errors=True)
+        for data in (layout.data, layout.below(IMAGES)):
+            shutil.rmtree(data, ignore_errors=True)
         shutil.rmtree(layout.settings.parent, ignore_errors=True)

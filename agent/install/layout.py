@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-UNIT = "tender-agent.service"
+UNIT, PODMAN = "tender-agent.service", "tender-podman.service"
 SLOTS = ("a", "b")
 PREFIX, SETTINGS, DATA = "/opt/tender", "/etc/tender", "/var/lib/tender"
+IMAGES = "/var/lib/tender-podman"
 """As the unit names them."""
 
 
@@ -57,6 +58,7 @@ class Layout:
         """What a release brings for systemd: its name in the package, and where it goes."""
         return {
             UNIT: self.unit,
+            PODMAN: self.unit.with_name(PODMAN),  # for those who want it; nothing starts it by itself
             "tender-sysusers.conf": self.below("/etc/sysusers.d/tender.conf"),
             "tender-tmpfiles.conf": self.below("/etc/tmpfiles.d/tender.conf"),
         }

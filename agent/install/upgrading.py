@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from agent.install import box, journal, rescue, slots, trial
 from agent.install.journal import Entry
-from agent.install.layout import UNIT, Layout
+from agent.install.layout import PODMAN, UNIT, Layout
 from wire.failures import Conflict, TenderError, Unavailable
 from wire.only_one import only_one
 from wire.systemd import Systemctl
@@ -153,9 +153,10 @@ def uninstall(layout: Layout, systemctl: Systemctl, *, purge: bool) -> None:
     if not layout.unit.exists() and slots.current(layout) is None:
         raise Conflict("the agent is not installed here")
     with only_one(layout.home / "lock", "installation", "wait until it is done"):
-        if systemctl.runs and layout.unit.exists():
-            systemctl.call("disable", UNIT)
-            systemctl.call("stop", UNIT)
+        for unit in (UNIT, PODMAN) if systemctl.runs else ():
+            if layout.unit.with_name(unit).exists():
+                systemctl.call("disable", unit)
+                systemctl.call("stop", unit)
         box.remove(layout, purge=purge)
     if systemctl.runs:
         systemctl.call("daemon-reload")

@@ -43,5 +43,5 @@ def _pull(api: Api, image: str) -> None:
         error = refused.message
     if error:
         final = any(word in error.lower() for word in FINAL) and "no such host" not in error
-        hint = "check the image's name and the node's login" if final else "the node tries again; check its network"
+        hint = "check the image's name and the node's login" if final else "can the node reach the registry?"
         raise ExecutionFailed(Reason("image-pull", f"cannot pull {image}: {error[:400]}", hint, retryable=not final))

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.documents import ROOT
 from tests.support.hub_process import HubProcess
+from tests.support.podman import IMAGE, root_filesystem
 from tests.support.scenario import executions, until, wasm_task
 from tests.support.systemd_box import PACKAGES, PYTHON, SystemdBox
 from tests.support.wat import Program
@@ -48,9 +49,9 @@ async def tender(box, *words):
     return await box.run(PYTHON, "-P", "-c", code, *words)
 
 
-async def joined(box, hub):
+async def joined(box, hub, more=""):
     """The owner's settings are in place and the agent is connected."""
-    (box.below("/etc/tender") / "agent.toml").write_text(SETTINGS)
+    (box.below("/etc/tender") / "agent.toml").write_text(SETTINGS + more)
     (box.below("/etc/tender") / "join-token").write_text(await hub.token())
     hooks = box.below("/etc/tender") / "hooks"
     hooks.mkdir()
@@ -113,6 +114,50 @@ async def test_work_is_found_again_by_the_next_agent_which_reads_its_output_and_
         assert not set(work) & set((await box.run("pgrep", "--full", "agent.workers.wasm /var", check=False)).split())
 
 
+PODMAN = """
+[podman]
+socket = "/run/tender-podman/podman.sock"
+[engines]
+allow_unenforced_limits = true
+"""
+
+
+async def containers(box):
+    """Podman without root, as the unit's user, with one image."""
+    for file in ("subuid", "subgid"):
+        with box.below(f"/etc/{file}").open("a") as ranges:
+            ranges.write("tender:200000:65536\n")
+    folder = box.below("/etc/systemd/system/tender-agent.service.d")
+    folder.mkdir()
+    (folder / "podman.conf").write_text((ROOT / "agent/tender-agent-podman.conf").read_text())
+    await box.run("systemctl", "daemon-reload")
+    await box.run("systemctl", "enable", "--now", "tender-podman.service")
+    socket = "/run/tender-podman/podman.sock"
+    await until(box.below(socket).exists, 30)
+    box.below("/opt/tiny.tar").write_bytes(root_filesystem())
+    who = ["setpriv", "--reuid=tender", "--regid=tender", "--clear-groups", "env", "HOME=/var/lib/tender-podman"]
+    url = ["podman", "--remote", f"--url=unix://{socket}"]
+    await box.run(*who, *url, "import", "--change", "ENV PATH=/bin", "/opt/tiny.tar", IMAGE)
+
+
+async def test_containers_without_root_outlive_agent_and_podman_and_are_ended(box, releases):
+    async with HubProcess(box.folder.parent / "hub") as hub:
+        await tender(box, "agent", "install", releases["0.1.0"])
+        await containers(box)
+        await joined(box, hub, PODMAN)
+        params = {"Image": IMAGE, "Parameters": ["sh", "-c", "echo begun; sleep 600"]}
+        task = {"Engine": {"Type": "podman", "Params": params}, "Network": {"Type": "None"}}
+        job = await hub.submit({"Type": "batch", "Tasks": [task]})
+        await until(lambda: has_state(hub, job, "running"), 60)
+        await box.run("systemctl", "restart", "tender-podman.service", AGENT)
+        await until(lambda: connected(box), 60)
+        assert await newest_line(hub, job) == ["begun"]
+        assert await has_state(hub, job, "running")
+        await hub.client.delete(f"/api/v1/orchestrator/jobs/{job}")
+        await until(lambda: has_state(hub, job, "cancelled"), 60)
+        assert "sleep 600" not in await box.run("ps", "-e", "-o", "args")
+
+
 async def test_a_release_is_upgraded_boots_after_a_power_cut_and_bad_settings_are_not_tried_again(box, releases):
     async with HubProcess(box.folder.parent / "hub") as hub:
         await tender(box, "agent", "install", releases["0.1.0"])
@@ -138,7 +183,8 @@ async def test_a_release_is_upgraded_boots_after_a_power_cut_and_bad_settings_ar
 
 
 async def test_the_hub_and_its_broker_work_within_what_its_unit_leaves_them(box, releases):
-    await tender(box, "agent", "install", releases["0.1.0"])  # brings the program that the unit of the hub starts
+    await tender(box, "agent", "install", releases["0.1.0"])
+    await box.run("ln", "-s", "/opt/tender/current", "/opt/tender-hub")  # all packages are in that slot
     for file, target in ((HUB, "/etc/systemd/system"), ("tender-hub-sysusers.conf", "/etc/sysusers.d")):
         box.below(target).mkdir(exist_ok=True)
         (box.below(target) / file).write_text((ROOT / "hub" / file).read_text())

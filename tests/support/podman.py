@@ -73,7 +73,7 @@ class TestPodman:
 
     def load_image(self) -> None:
         """A busybox without any registry. `/tmp` is 1777 because the tmpfs over it copies that."""
-        self.podman("import", "--change", "ENV PATH=/bin", "-", IMAGE, stdin=_root_filesystem())
+        self.podman("import", "--change", "ENV PATH=/bin", "-", IMAGE, stdin=root_filesystem())
 
     def clear(self) -> None:
         self.podman("rm", "--force", "--all", "--time", "0")
@@ -91,7 +91,8 @@ class TestPodman:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _root_filesystem() -> bytes:
+def root_filesystem() -> bytes:
+    """The archive of a small image."""
     busybox = Path("/bin/busybox").read_bytes()
     names = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
     buffer = BytesIO()
