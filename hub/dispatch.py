@@ -23,7 +23,7 @@ from wire.database import Database
 from wire.failures import Reason
 from wire.messages import Refusal
 from wire.quantities import resources
-from wire.states import TERMINAL_JOBS, ExecutionState
+from wire.states import TERMINAL_JOBS, ExecutionState, JobState
 
 log = logging.getLogger(__name__)
 WAKE_ON_ROOM = 3
@@ -173,6 +173,8 @@ class Dispatcher:
         held = self.held(live.job.id)
         facts = self._survey.facts(live, held=held)
         steps = scheduler.plan(facts)
+        if held and any(isinstance(step, scheduler.MoveJob) and step.state is JobState.FAILED for step in steps):
+            steps = []  # its time is over by the clock; its nodes may have done it long since
         if held or not self._courier.connected:
             # Nobody would hear an invitation, and its window would pass: all jobs are planned when the link is up.
             steps = [step for step in steps if not isinstance(step, scheduler.OpenTender)]

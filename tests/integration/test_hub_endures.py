@@ -3,6 +3,7 @@
 import asyncio
 import tracemalloc
 
+import msgspec
 import pytest
 
 from tests.support.hub_bench import until
@@ -120,3 +121,19 @@ async def test_hundreds_of_packets_at_once_leave_others_their_turn_and_keep_thei
     assert bench.hub.registry.nodes[node.id].health == healths[-1]
     other.cancel()
     await asyncio.gather(other, return_exceptions=True)
+
+
+async def test_a_job_of_a_backup_is_not_given_up_by_the_clock_before_its_nodes_were_heard(bench):
+    waits = sized()
+    waits["Tasks"][0]["Timeouts"] = {"QueueTimeout": 60}
+    job_id = await bench.submit(waits)
+    live, dispatcher = bench.hub.board.jobs[job_id], bench.hub.dispatcher
+    await until(lambda: live.job.state == "queued")
+    live.job = msgspec.structs.replace(live.job, queued_since=live.job.queued_since - 3600 * 10**9)
+    dispatcher.held = lambda _: True
+    dispatcher.wake(job_id)
+    await until(lambda: not dispatcher._running)
+    assert (await bench.get(f"jobs/{job_id}"))["Job"]["State"]["StateType"] == "Queued"
+    dispatcher.held = lambda _: False
+    dispatcher.wake(job_id)
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Failed"
