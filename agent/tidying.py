@@ -106,6 +106,8 @@ class Tidying:
         """Seconds by which the wall clock ran ahead of the monotonic one since the last look, if that is a jump."""
         ahead = clock.unix() - clock.monotonic()
         jump, self._ahead = ahead - self._ahead, ahead
+        if jump < -CLOCK_JUMP:
+            self._looked = float("-inf")  # what is kept from now on has terms of this clock: a start must know
         return jump if jump > CLOCK_JUMP else 0.0
 
     async def _slept(self) -> float:

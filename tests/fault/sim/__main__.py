@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 
 from tests.fault.sim.shrink import shrink
 from tests.fault.sim.speed import report
@@ -26,6 +27,7 @@ def main() -> int:
         logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s", stream=sys.stderr)
     else:
         logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that died with their process before they began
     setting = Setting(options.nodes, options.hours * 3600, options.jobs, options.actions)
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.count)
     began, failed, days = time.process_time(), 0, 0.0

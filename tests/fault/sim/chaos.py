@@ -1,5 +1,6 @@
 """What goes wrong in a simulated fleet, as a list of actions drawn from a seed: any part of it can be replayed."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from contextvars import copy_context
@@ -9,7 +10,9 @@ import msgspec
 
 from tests.fault.sim.broker import Weather
 from tests.fault.sim.machines import Machine
+from tests.fault.sim.users import patiently
 from tests.fault.sim.world import World
+from wire.states import NodeState
 from wire.topics import Channel
 
 CLASSES = sorted(channel.value for channel in Channel)
@@ -41,8 +44,14 @@ KINDS: dict[str, int] = {
     "late": 4,
     "clock": 3,
     "disk": 4,
+    "disk-out": 2,
+    "slow-disk": 3,
+    "drain": 3,
+    "maintain": 2,
 }
 """How often each kind is drawn."""
+NUMBERS = {"drain": [0.0, 60.0, 600.0, -1.0], "maintain": [60.0, 600.0, -1.0], "slow-disk": [0.5, 3.0, 20.0]}
+"""What happens to nodes, and with which numbers: deadline or duration (-1: none), most seconds of a commit."""
 
 
 def draw(seed: int, nodes: int, seconds: float, actions: int) -> list[Action]:
@@ -57,6 +66,8 @@ def draw(seed: int, nodes: int, seconds: float, actions: int) -> list[Action]:
 def _one(chance: random.Random, kind: str, nodes: list[str], at: float) -> Action:
     node, both = chance.choice(nodes), chance.choice([*nodes, "hub"])
     lasts = chance.choice([3.0, 30.0, 120.0, 400.0, 1800.0]) * (0.5 + chance.random())
+    if kind in NUMBERS:
+        return Action(at, kind, node, number=chance.choice(NUMBERS[kind]), seconds=lasts)
     match kind:
         case "cut" | "silence":
             return Action(at, kind, both, seconds=lasts)
@@ -89,6 +100,8 @@ class Chaos:
         self.world = world
         self._undo: dict[int, Callable[[], None]] = {}
         self._number = 0
+        self.operators: set[asyncio.Task[Any]] = set()
+        """What operators are about to do."""
         self._outside = copy_context()  # whoever dies does not take this along
         self.done: list[Action] = []
 
@@ -122,7 +135,7 @@ class Chaos:
             world.broker.mend(client)
         world.broker.start()
         for machine in [world.hub, *world.nodes]:
-            machine.stored.failing = 0  # type: ignore[attr-defined]
+            machine.stored.failing = 0
             if machine.alive and machine.process is not None:
                 machine.process.dies_at = 0
         self._start_all(30)
@@ -212,6 +225,45 @@ class Chaos:
 
     def _disk(self, action: Action) -> None:
         self._who(action).stored.failing = int(action.number)
+
+    def _disk_out(self, action: Action) -> Callable[[], None]:
+        """Every commit fails for a while, as on a disk that is full, read-only or gone."""
+        stored = self._who(action).stored
+        stored.failing = 10**9
+        return lambda: setattr(stored, "failing", 0)
+
+    def _slow_disk(self, action: Action) -> Callable[[], None]:
+        disk = self._who(action).disk
+        before, disk.slow = disk.slow, action.number
+        return lambda: setattr(disk, "slow", min(before, 0.2))
+
+    # --- operators ------------------------------------------------------------------------------------
+
+    def _drain(self, action: Action) -> Callable[[], None]:
+        return self._tell_operators(action, "drain")
+
+    def _maintain(self, action: Action) -> Callable[[], None]:
+        return self._tell_operators(action, "maintain")
+
+    def _tell_operators(self, action: Action, verb: str) -> Callable[[], None]:
+        node = self._who(action)
+        seconds = None if action.number < 0 else action.number
+
+        async def begin(hub: Any) -> None:
+            await getattr(hub.upkeep, verb)(hub.members.find(node.id), seconds, "the story says so")
+
+        async def end(hub: Any) -> None:
+            if hub.members.find(node.id).upkeep.mode is not NodeState.ONLINE:
+                await hub.upkeep.undrain(hub.members.find(node.id))
+
+        self._patiently(begin)
+        return lambda: self._patiently(end)
+
+    def _patiently(self, work: Callable[[Any], Any]) -> None:
+        coming = patiently(lambda: self.world.as_hub(work))
+        task = self.world.loop.create_task(coming, context=self._outside.copy())
+        self.operators.add(task)
+        task.add_done_callback(self.operators.discard)
 
 
 def _forget(lose: dict[str, float], word: str) -> None:

@@ -108,6 +108,8 @@ def check_results(world: World) -> None:
     for x, status in world.hub_watch.results.items():
         if status.result is None or status.state is not ExecutionState.COMPLETED:
             continue
+        if world.hub_watch.given[x][0] in world.purged:
+            continue
         node = by_id[world.hub_watch.given[x][3]]
         results = node.folder / "executions" / x / "results"
         try:

@@ -66,6 +66,8 @@ class World:
             watch.check = lambda node=node: self._within_capacity(node)
             self.nodes.append(node)
         self.jobs: dict[str, str] = {}
+        self.purged: set[str] = set()
+        """Jobs whose removal somebody asked for."""
         self._digest = hashlib.sha256()
         self.broker.hear = self._heard
         self.broker.let_go = self._broker_acked
@@ -153,9 +155,10 @@ class World:
 
     async def as_hub(self, work: Callable[[Any], Any]) -> Any:
         """Run a coroutine inside of the hub's process. Raises ConnectionError when the hub dies under it."""
-        if not self.hub.alive or self.hub.hub is None:
+        hub = self.hub.hub
+        if not self.hub.alive or hub is None:
             raise ConnectionError("the hub is not there")
-        return await self.inside(self.hub, lambda: work(self.hub.hub))
+        return await self.inside(self.hub, lambda: work(hub))
 
     async def inside(self, machine: Machine, work: Callable[[], Any]) -> Any:
         """Run a coroutine inside of a machine's process. Raises ConnectionError when that dies under it."""
