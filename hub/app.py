@@ -23,7 +23,7 @@ from hub.parts import Hub
 from hub.pki import Pki
 from hub.server import ApiServer
 from hub.store import users as users_store
-from wire import clock
+from hub.timekeeping import keep_time
 from wire.database import Database
 from wire.failures import InvalidRequest
 from wire.link import Link, Options, mutual_tls
@@ -39,12 +39,12 @@ TICK = 5.0
 
 async def serve(config: HubConfig) -> None:
     """Run the hub until SIGINT or SIGTERM. Raises TenderError for settings that cannot work."""
-    clock.ignore_jumps()
     supervisor = Supervisor.from_environment(os.environ)
     if not (config.data_dir / FILE).exists():
         _check_listening(config, [])
     with open_folder(config.data_dir, "stop it, or give this one a --data-dir of its own") as database:
         _check_listening(config, await database.read(users_store.users))
+        await keep_time(database, supervisor.status, trust=config.trust_clock)
         (config.data_dir / READY_FILE).unlink(missing_ok=True)
         async with contextlib.AsyncExitStack() as stack:
             await _serve(config, database, stack, supervisor)

@@ -60,6 +60,7 @@ def serve(
     public_url: Annotated[str, typer.Option(help="URL under which nodes and clients reach the API.")] = "",
     auto_approve: Annotated[bool, typer.Option("--auto-approve", help="Approve every node that joins.")] = False,  # noqa: FBT002
     allow_open: options.AllowOpen = False,  # noqa: FBT002
+    trust_clock: options.TrustClock = False,  # noqa: FBT002
     keep: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="How long or how much is kept, like jobs=30d; may be repeated."),
@@ -91,6 +92,7 @@ def serve(
         advertise=advertise or [],
         auto_approve=auto_approve,
         allow_open=allow_open,
+        trust_clock=trust_clock,
         public_url=public_url,
         keep=kept,
         policy=rules,

@@ -30,6 +30,8 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
     advertise: list[str] = []
     auto_approve: bool = False
     allow_open: bool = False
+    trust_clock: bool = False
+    """Believe a clock that is behind what the hub has written: it was wrong then."""
     public_url: str = ""
     keep: Keeping = Keeping()
     policy: Policy = Policy()

@@ -18,6 +18,7 @@ BrokerCert = Annotated[str, typer.Option(help="The hub's certificate for your ow
 BrokerKey = Annotated[str, typer.Option(help="The hub's key for your own broker.")]
 HubId = Annotated[str, typer.Option(help="Name of this hub.")]
 AllowOpen = Annotated[bool, typer.Option("--allow-open", help="Listen beyond loopback without users.")]
+TrustClock = Annotated[bool, typer.Option("--trust-clock", help="The clock is right, though newer things are stored.")]
 PolicyFile = Annotated[Path | None, typer.Option(help="TOML with job defaults, weights, quotas and hooks on bids.")]
 
 

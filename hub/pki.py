@@ -177,7 +177,9 @@ class Pki:
             found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value if names else None
         except (ValueError, TypeError, x509.ExtensionNotFound, UnsupportedAlgorithm, InvalidSignature):
             return False
-        return certificate.subject == _name(common_name) and found == names and self._now() < _renew_at(certificate)
+        # One that is not good yet was made while the clock was ahead.
+        begun = certificate.not_valid_before_utc.timestamp() <= self._now() < _renew_at(certificate)
+        return certificate.subject == _name(common_name) and found == names and begun
 
 
 def _renew_at(certificate: x509.Certificate) -> float:

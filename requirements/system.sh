@@ -5,7 +5,7 @@
 set -euo pipefail
 kind=${1:-test}
 packages=(mosquitto podman runc conmon catatonit busybox-static)
-[ "$kind" = test ] && packages+=(clang lld wasi-libc libclang-rt-14-dev-wasm32 systemd python3-venv uidmap)
+[ "$kind" = test ] && packages+=(clang lld wasi-libc libclang-rt-14-dev-wasm32 systemd python3-venv uidmap libfaketime)
 
 missing=()
 for package in "${packages[@]}"; do

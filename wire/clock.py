@@ -14,13 +14,14 @@ def unix_ns() -> int:
     return _reader()
 
 
-def ignore_jumps() -> None:
+def ignore_jumps(floor: int = 0) -> None:
     """From here on `unix_ns` does not follow jumps: for a program whose stored deadlines must not all be over at once.
 
-    Certificates and tokens go by `unix`, which follows the clock.
+    Nor does it begin before `floor`, unix nanoseconds of something that has been. Certificates and tokens go by
+    `unix`, which follows the clock.
     """
     global _reader  # noqa: PLW0603  one clock for the process, as its name says
-    _reader = EvenTime(time.time_ns, time.monotonic)
+    _reader = EvenTime(time.time_ns, time.monotonic, floor)
 
 
 def unix() -> float:

@@ -11,21 +11,22 @@ FOLLOWED = 10 * 10**9
 class EvenTime:
     """Follows small corrections; after a jump it goes on evenly from where it was, until the process ends.
 
-    `wall` in unix nanoseconds, `steady` in seconds of a clock that never jumps.
+    `wall` in unix nanoseconds, `steady` in seconds of a clock that never jumps. With a wall clock that shows less than
+    `floor` it begins there, and follows the clock as soon as that has come so far too.
     """
 
-    def __init__(self, wall: Callable[[], int], steady: Callable[[], float]) -> None:
+    def __init__(self, wall: Callable[[], int], steady: Callable[[], float], floor: int = 0) -> None:
         self._wall, self._steady = wall, steady
-        self._at, self._since = wall(), steady()
-        self.jumped = False
+        self._at, self._since = max(wall(), floor), steady()
+        self.jumped = self._behind = self._at == floor
 
     def __call__(self) -> int:
         """Unix nanoseconds."""
         wall, steady = self._wall(), self._steady()
         even = self._at + int((steady - self._since) * 1e9)
-        if abs(wall - even) <= FOLLOWED:
+        if abs(wall - even) <= FOLLOWED or (self._behind and wall > even):
             self._at, self._since = wall, steady
-            self.jumped = False
+            self.jumped = self._behind = False
             return wall
         if not self.jumped:
             self.jumped = True

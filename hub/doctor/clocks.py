@@ -5,8 +5,9 @@ import datetime as dt
 from pathlib import Path
 
 from hub.doctor.subject import Subject
+from hub.store.newest import newest
 from wire import clock
-from wire.database import Connection, look
+from wire.database import look
 from wire.findings import Finding
 
 NAME = "clock"
@@ -22,23 +23,18 @@ async def check(subject: Subject) -> Finding:
     shown = dt.datetime.fromtimestamp(now, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     if now < BUILT:
         return Finding(NAME, "fail", f"it is {shown}: before this release was made", REMEDY)
-    last = await asyncio.to_thread(_last_event, subject.database)
+    last = await asyncio.to_thread(_newest, subject.database)
     if last > now + BEHIND:
-        message = f"it is {shown}, {last - now:.0f} s behind the newest event in the database"
+        message = f"it is {shown}, {last - now:.0f} s behind the newest thing in the database"
         return Finding(NAME, "fail", message, REMEDY)
     synced = await asyncio.to_thread(SYNCED.exists)
     kept = "a time service keeps it" if synced else "no word of a time service (systemd-timesyncd) here"
     return Finding(NAME, "pass", f"it is {shown}; {kept}")
 
 
-def _last_event(path: Path) -> float:
-    """Unix seconds of the newest event; 0 when there is none, or nothing to read."""
-
-    def work(connection: Connection) -> float:
-        row = connection.execute("SELECT time FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-        return row["time"] / 1e9 if row is not None else 0.0
-
+def _newest(path: Path) -> float:
+    """Unix seconds of the newest thing in the database; 0 when there is none, or nothing to read."""
     try:
-        return look(path, work) if path.exists() else 0.0
+        return look(path, newest) / 1e9 if path.exists() else 0.0
     except OSError:
         return 0.0  # the database has a check of its own

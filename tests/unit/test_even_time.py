@@ -59,6 +59,19 @@ def test_small_corrections_are_followed_and_a_clock_that_is_set_back_is_believed
     assert not even.jumped
 
 
+def test_it_begins_where_something_was_written_down_and_follows_a_clock_that_comes_so_far():
+    clocks = Clocks()
+    floor = clocks.wall_ns
+    clocks.passes(0, set_by=-50 * 365 * DAY)
+    even = EvenTime(clocks.wall, clocks.steady, floor)
+    clocks.passes(30)
+    assert even() == floor + 30 * S
+    clocks.passes(30, set_by=50 * 365 * DAY)
+    assert even() == clocks.wall_ns
+    clocks.passes(5, set_by=DAY)
+    assert even() < clocks.wall_ns
+
+
 def certificates(folder, starts: dt.timedelta, lasts: dt.timedelta) -> ssl.SSLContext:
     """A server of a CA in `folder`/ca.pem, both valid from then and for so long."""
     now = dt.datetime.now(tz=dt.UTC)  # noqa: TID251  OpenSSL reads the real clock
