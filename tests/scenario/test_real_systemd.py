@@ -1,7 +1,9 @@
 """The units under a real systemd 252, hardened as they are shipped: what they close must not stop the work."""
 
 import asyncio
+import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -210,3 +212,33 @@ async def test_the_hub_and_its_broker_work_within_what_its_unit_leaves_them(box,
     assert "Job completed" in await tender(box, *api, "wasm", "run", "--name", "again", module)
     await box.run("systemctl", "stop", HUB)
     assert await box.show(HUB, "Result") == "success"
+    await a_broker_of_ones_own_works(box)
+
+
+async def a_broker_of_ones_own_works(box):
+    """Debian's unit with the drop-in and the example settings, and certificates of this hub."""
+    certificates, pki = box.below("/etc/mosquitto/certs"), box.below("/var/lib/tender-hub/pki")
+    certificates.mkdir(parents=True, exist_ok=True)
+    for name, target in (("ca.pem", "ca.pem"), ("broker.pem", "broker.pem"), ("broker.pem", "broker.key")):
+        (certificates / target).write_bytes((pki / name).read_bytes())
+    await box.run("chown", "--recursive", "mosquitto", "/etc/mosquitto/certs")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    example = (ROOT / "hub/mosquitto-example.conf").read_text().replace("listener 8883", f"listener {port}")
+    acl = (ROOT / "hub/mosquitto-example-acl.conf").read_text()
+    main = "pid_file /run/mosquitto/mosquitto.pid\ninclude_dir /etc/mosquitto/conf.d\n"
+    unit = Path("/usr/lib/systemd/system/mosquitto.service").read_text()
+    for path, text in (
+        ("/etc/mosquitto/mosquitto.conf", main),
+        ("/etc/mosquitto/conf.d/tender.conf", example),
+        ("/etc/mosquitto/tender-acl.conf", acl),
+        ("/etc/systemd/system/mosquitto.service", unit),
+        ("/etc/systemd/system/mosquitto.service.d/tender.conf", (ROOT / "hub/tender-mosquitto.conf").read_text()),
+    ):
+        box.below(path).parent.mkdir(parents=True, exist_ok=True)
+        box.below(path).write_text(text)
+    await box.run("systemctl", "daemon-reload")
+    await box.run("systemctl", "start", "mosquitto.service")
+    await box.run("systemctl", "restart", "mosquitto.service")
+    assert await in_state(box, "mosquitto.service", "active")

@@ -97,7 +97,7 @@ def test_the_drop_in_makes_a_bare_broker_safe(box):
     bare = exposure(box, "mosquitto.service")
     drop_in(box, "mosquitto.service", "hub/tender-mosquitto.conf")
     assert bare > 9
-    assert exposure(box, "mosquitto.service") <= 3
+    assert exposure(box, "mosquitto.service") <= 2
 
 
 def test_systemd_knows_every_word_of_the_units(box):
