@@ -19,6 +19,7 @@ from typing import Self
 from hub import launch
 from hub.leftover import end_leftover
 from hub.mosquitto import (
+    ASIDE,
     FLOOR,
     STORE,
     BrokerSettings,
@@ -137,7 +138,7 @@ class ManagedBroker:
             store = self._folder / STORE
             if not store.exists() or not store_is_bad(self.last_words):
                 raise
-            aside = store.with_suffix(".db.bad")  # one is kept: enough to look at, and it cannot fill the disk
+            aside = self._folder / ASIDE  # one is kept: enough to look at, and it cannot fill the disk
             store.replace(aside)
             log.warning("the broker did not start with its store; moved it to %s and start empty", aside)
             await self._launch()

@@ -17,6 +17,7 @@ FLOOR = (2, 0, 23)
 """Older releases lack fixes of published holes; distributions may have patched them, so this is a warning."""
 MAX_PACKET = 262_144
 STORE = "mosquitto.db"
+ASIDE = f"{STORE}.bad"
 _USER = re.compile(r"[a-z0-9_-]{1,64}")
 
 

@@ -8,7 +8,7 @@ from hub.doctor import outside_broker
 from hub.doctor.ports import kept_port
 from hub.doctor.subject import Subject
 from hub.leftover import lives
-from hub.mosquitto import FLOOR, MAX_PACKET, find_binary, version_of
+from hub.mosquitto import ASIDE, FLOOR, MAX_PACKET, find_binary, version_of
 from wire.failures import TenderError
 from wire.findings import Finding
 from wire.link import mutual_tls
@@ -42,6 +42,12 @@ async def check(subject: Subject) -> Finding:
     why = await _handshake(subject, port)
     if why:
         return Finding(NAME, "fail", f"process {pid} does not answer on port {port}: {why}"[:300], "read the hub's log")
+    spoilt = subject.folder / "broker" / ASIDE
+    if spoilt.exists():
+        remedy = f"nothing is lost, hub and nodes said all of it again; look at the disk, then remove {spoilt}"
+        return Finding(
+            NAME, "warn", "its store was damaged and was set aside; the broker began with an empty one", remedy
+        )
     return _aged(
         version, f"{about}, process {pid}, answers on port {port}; packets up to {MAX_PACKET} bytes, kept, ACL"
     )

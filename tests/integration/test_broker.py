@@ -18,7 +18,7 @@ import pytest
 
 from hub import launch
 from hub.broker import ManagedBroker
-from hub.mosquitto import STORE, BrokerSettings, find_binary
+from hub.mosquitto import ASIDE, STORE, BrokerSettings, find_binary
 from hub.pki import Credentials, Pki
 from tests.support.broker import HUB, BrokerBench, bench, broker_bench, client_context, issue
 from tests.support.mqtt import PlainClient
@@ -123,7 +123,7 @@ async def test_a_corrupt_store_is_moved_aside_and_said(
         async with broker_bench(tmp_path) as bench:
             assert await let_in(bench.port, bench.context(NODE))
     if rubbish:  # mosquitto takes an empty file for an empty store
-        assert store.with_suffix(".db.bad").read_bytes() == rubbish
+        assert store.with_name(ASIDE).read_bytes() == rubbish
         assert "did not start with its store" in caplog.text
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ class Relay:
     `sever` lets nobody through until `mend`.
     `swallow` eats what goes either way and closes nothing, as a dead router does, until `heal`; connections that were
     swallowed stay dead. `rate` is how many bytes a second pass each way, 0 for all that come; `passed` are those that
-    did, both ways.
+    did, both ways. `delay` holds each piece back by so many seconds; `garbles` is the share of pieces in which a bit is
+    turned over, `garbled` how many were.
     """
 
     def __init__(self, target: int) -> None:
@@ -46,6 +48,7 @@ class Relay:
         self._swallows, self._dead = False, set[asyncio.StreamWriter]()
         self._open: set[asyncio.StreamWriter] = set()
         self.port, self.rate, self.passed = 0, 0, 0
+        self.delay, self.garbles, self.garbled = 0.0, 0.0, 0
 
     async def sever(self) -> None:
         self._severed = True
@@ -101,12 +104,22 @@ class Relay:
                 self.passed += len(data)
                 if self.rate:
                     await asyncio.sleep(len(data) / self.rate)
-                writer.write(data)
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                writer.write(self._as_it_arrives(data))
                 await writer.drain()
         finally:
             self._open.discard(writer)
             self._dead.discard(writer)
             writer.transport.abort()
+
+    def _as_it_arrives(self, data: bytes) -> bytes:
+        if random.random() >= self.garbles:
+            return data
+        self.garbled += 1
+        wrong = bytearray(data)
+        wrong[random.randrange(len(wrong))] ^= 1 << random.randrange(8)
+        return bytes(wrong)
 
 
 @contextlib.asynccontextmanager
