@@ -29,7 +29,7 @@ async def outage(folder: Path, nodes: int = 100, rows: int = 500, jobs: int = 25
         await fill(hub.folder / "hub.db", boxes, rows // len(TOLD), jobs)
         await hub.start()
         await until(lambda: _is_quiet(hub), 120)
-        before, began = Costs.of(hub.pid), time.monotonic()
+        before, waited, began = Costs.of(hub.pid), _waited(hub), time.monotonic()
         for box in boxes:
             box.connect()
         try:
@@ -38,7 +38,7 @@ async def outage(folder: Path, nodes: int = 100, rows: int = 500, jobs: int = 25
                 connected = time.monotonic() - began
                 await asyncio.gather(*(box.drained.wait() for box in boxes))
             took = time.monotonic() - began
-            lag, spent = await _lag(hub), Costs.of(hub.pid) - before
+            lag, spent, waited = await _lag(hub), Costs.of(hub.pid) - before, _waited(hub) - waited
             figures = await _told(hub) | {"receipts": sum(len(box.receipts) for box in boxes)}
         finally:
             for box in boxes:
@@ -50,7 +50,13 @@ async def outage(folder: Path, nodes: int = 100, rows: int = 500, jobs: int = 25
         "rows_per_s": sum(len(box.rows) for box in boxes) / took,
         "loop_lag_ms": lag * 1000,
         "hub_cpu_s": spent.cpu,
+        "hub_waited_for_a_core_s": waited,
     }
+
+
+def _waited(hub: HubProcess) -> float:
+    """Seconds that the thread of the hub's loop was ready while others had the cores: no doing of its own."""
+    return int(Path(f"/proc/{hub.pid}/task/{hub.pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 async def _lag(hub: HubProcess) -> float:

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from tests.fault.forgeries import forgeries
 from tests.fault.kills import kills
 from tests.fault.offline import offline
 from tests.fault.outage import outage
@@ -66,3 +67,13 @@ async def test_five_hundred_rows_on_each_of_a_hundred_nodes_are_accepted_while_t
     figures = await outage(tmp_path)
     all_told(figures, 12_500)
     assert figures["loop_lag_ms"] < 1000  # on a machine that others use too; the goal is 250
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_none_of_the_lies_of_who_owns_the_broker_is_acted_on_and_each_is_counted(tmp_path):
+    figures = await forgeries(tmp_path, documents=200)
+    for side in ("node", "hub"):
+        counted, told = figures[f"counted_by_{side}"].split("/")
+        assert counted == told
+    assert (figures["changed"], figures["running_goes_on"], figures["history_faults"]) == (0, 1, 0)
