@@ -58,6 +58,8 @@ class Broker:
         self.cut: set[str] = set()
         """Clients that cannot be reached."""
         self.hub_id = "hub"
+        self.order = chance
+        """What late and double messages are drawn from."""
         self.counts: Counter[str] = Counter()
         self.let_go: Callable[[str, Packet], None] = lambda _client, _packet: None
         """Told of each message that a client acknowledges."""
@@ -165,7 +167,7 @@ class Broker:
             if share and chance.random() < share:
                 self.counts["lost"] += 1
                 return
-        copies = 2 if weather.double and chance.random() < weather.double else 1
+        copies = 2 if weather.double and self.order.random() < weather.double else 1
         for _ in range(copies):
             if len(account.queue) >= QUEUED:
                 self.counts["overflow"] += 1
@@ -177,7 +179,7 @@ class Broker:
     def _send(self, account: Account, mid: int, packet: Packet) -> None:
         if account.session is None:
             return
-        weather, chance, now = self.weather, self._chance, self._loop.now
+        weather, chance, now = self.weather, self.order, self._loop.now
         at = max(account.free_at, now + weather.latency * (0.5 + chance.random()))
         if weather.late and chance.random() < weather.late:
             at = now + chance.random() * weather.late_by

@@ -3,6 +3,8 @@
 import random
 from typing import Any
 
+from tests.fault.sim.canary import with_secret
+
 LASTING = {"service", "daemon"}
 """Types of jobs that go on until somebody stops them."""
 KINDS = ["batch"] * 12 + ["service"] * 3 + ["daemon"] + ["ops"] * 2
@@ -32,6 +34,8 @@ def document(chance: random.Random, number: int) -> dict[str, Any]:
         script["stdout"] = f"job {number}"
     job = batch(f"job-{number}", count=chance.choice([1, 1, 2, 3]), publisher=chance.choice(["", "local"]), **script)
     job["Tasks"][0]["Timeouts"] = {"QueueTimeout": 86_400}
+    if chance.random() < 0.2:
+        with_secret(job)
     if kind == "ops":
         job["Type"] = kind
         del job["Count"]

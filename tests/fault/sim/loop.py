@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 EPOCH = 1_750_000_000.0
 """Unix seconds at which a simulation begins."""
@@ -38,6 +39,7 @@ class Process:
     disk: Any = None
     broker: Any = None
     sessions: list[Any] = field(default_factory=list[Any])
+    tasks: "WeakSet[asyncio.Task[Any]]" = field(default_factory=WeakSet)
     context: Context = field(default_factory=copy_context)
 
     def enter(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -125,6 +127,14 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._number += 1
         heapq.heappush(self._timers, (when, self._number, step))
         return step
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None) -> "asyncio.Task[Any]":
+        """Each process knows its own."""
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
+        process = PROCESS.get() if context is None else context.get(PROCESS)
+        if process is not None:
+            process.tasks.add(task)
+        return task
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> "asyncio.Future[Any]":
         """The work is done in one step, a little later; a kill before that means that it was never begun."""

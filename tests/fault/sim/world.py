@@ -15,7 +15,7 @@ from typing import Any
 
 from hub.enrolment import KnownNode
 from hub.pki import Pki
-from tests.fault.sim import machines
+from tests.fault.sim import canary, machines
 from tests.fault.sim.broker import Broker
 from tests.fault.sim.files import Synced
 from tests.fault.sim.loop import VirtualLoop
@@ -123,6 +123,8 @@ class World:
     def _heard(self, client: str, message: Any) -> None:
         if client == "hub" and message.topic.endswith("/want"):
             self._whole_set(message)
+        if canary.found(message.payload):
+            self.fail("I16", f"a secret is in a message on {message.topic}")
         self.messages += 1
         self._digest.update(f"{self.loop.now:.9f} {client} {message.topic}".encode())
 
