@@ -152,3 +152,26 @@ async def test_a_full_disk_ends_an_upgrade_with_a_clear_word_and_the_box_goes_on
         code, said = await run(*TENDER, "upgrade", releases["0.1.1"], "--root", box.root)
         assert code == 0, said
         assert (await run(layout.link / "bin/tender", "--version"))[1] == "tender 0.1.1\n"
+
+
+async def test_with_a_lock_every_package_is_what_its_hash_says(tmp_path, monkeypatch, releases):
+    box = Box(tmp_path / "box", monkeypatch)
+    layout = Layout(box.root)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # the folder stands for an index
+    monkeypatch.setenv("PIP_FIND_LINKS", str(releases["0.1.0"]))
+    lock = tmp_path / "run.txt"
+    sums = [line.split() for line in (releases["0.1.0"] / "SHA256SUMS").read_text().splitlines()]
+    pins = [(*name.split("-")[:2], sha) for sha, name in sums if not name.startswith("tender-")]
+    lock.write_text("".join(f"{name}=={version} --hash=sha256:{sha}\n" for name, version, sha in pins))
+    (ours,) = releases["0.1.0"].glob("tender-*.whl")
+    words = ["--requirements", lock, "--root", box.root]
+    code, said = await run(*TENDER, "install", ours, *words)
+    assert code == 0, said
+    assert (await run(layout.link / "bin/tender", "--version"))[1] == "tender 0.1.0\n"
+
+    name, version, _ = pins[0]
+    lock.write_text(f"{name}=={version} --hash=sha256:{'0' * 64}\n")
+    (newer,) = releases["0.1.1"].glob("tender-*.whl")
+    code, said = await run(*TENDER, "upgrade", newer, *words)
+    assert (code, "dependencies cannot be installed" in said) == (1, True), said
+    assert (slots.current(layout), slots.whole(layout, "b")) == ("a", None)

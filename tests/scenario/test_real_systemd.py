@@ -32,10 +32,12 @@ HOOK = '#!/bin/sh\ncat > /dev/null\n[ "$(id -un)" = tender ] || { echo "I am $(i
 @pytest.fixture
 async def box(tmp_path):
     made = SystemdBox(tmp_path / "box")
-    await made.boot()
-    yield made
-    print(await made.journal())  # pytest shows it of a test that failed
-    await made.power_cut()
+    try:
+        await made.boot()
+        yield made
+        print(await made.journal())  # pytest shows it of a test that failed
+    finally:
+        await made.power_cut()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config import read
-from agent.doctor import CHECKS, examine
+from agent.doctor import CHECKS, examine, podman
 from wire.findings import report
 
 
@@ -40,6 +40,17 @@ async def test_a_hook_that_others_may_change_is_a_failure(config, tmp_path):
     hooked = read({"data_dir": config.data_dir, "bidding": {"hooks": [{"name": "mine", "exec": [str(hook)]}]}})
     found = {finding.name: finding for finding in await examine(hooked)}["hooks"]
     assert (found.verdict, "can be changed by others" in found.message) == ("fail", True)
+
+
+async def test_under_its_unit_the_way_to_podman_is_a_unit_of_its_own(config, tmp_path, monkeypatch):
+    unit = tmp_path / "tender-agent.service"
+    monkeypatch.setattr(podman, "UNIT", unit)
+    managed = read({"data_dir": config.data_dir, "podman": {"managed": True}})
+    assert (await podman.check(managed)).verdict in {"pass", "fail"}  # as Podman is installed here
+    unit.touch()
+    for settings in (managed, config):
+        found = await podman.check(settings)
+        assert (found.verdict, "systemctl enable --now tender-podman" in found.remedy) == ("warn", True)
 
 
 async def test_a_look_leaves_nothing_behind(config, tmp_path):
