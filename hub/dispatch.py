@@ -17,6 +17,7 @@ from hub.quotas import Quotas
 from hub.registry import Registry
 from hub.store.records import ExecutionRecord, JobRecord
 from hub.survey import Survey
+from hub.sweep import Sweep
 from hub.versions import NewVersion, first_rollout
 from wire import clock
 from wire.database import Database
@@ -63,6 +64,7 @@ class Dispatcher:
             absence=self.absence,
             weights=weights,
         )
+        self._sweep = Sweep(self.wake)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
         """One plan in each round of the loop: whatever else is due comes between two of them."""
@@ -134,8 +136,7 @@ class Dispatcher:
     def wake_all(self) -> None:
         """The fleet changed: look at every job, those that wait in their order first."""
         waiting = self._board.next_waiting(self._board.waiting)
-        for job_id in dict.fromkeys([*waiting, *self._board.jobs]):
-            self.wake(job_id)
+        self._sweep.look_at([*waiting, *self._board.jobs])
 
     def _evaluated(self, job_id: str, task: "asyncio.Task[None]") -> None:
         self._running.pop(job_id, None)

@@ -24,7 +24,8 @@ USUAL = 3600
 
 
 def settings(profile: str) -> str:
-    more = f'every = "{EVERY}s"\nwindow = "5s"\n' if profile == "sleepy" else ""
+    # It says in each window how it is, as one does that wakes each hour.
+    more = f'every = "{EVERY}s"\nwindow = "5s"\nhealth_interval = "30s"\n' if profile == "sleepy" else ""
     return f'name = "{profile}"\n[engines]\ndisabled = ["podman"]\n[link]\nprofile = "{profile}"\n{more}'
 
 
