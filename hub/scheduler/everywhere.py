@@ -61,7 +61,8 @@ class _Nodes:
             return
         if not entry.suitable or any(t.state is TenderState.OPEN for t in tenders):
             return
-        pause = self._pause(entry, mine, tenders)
+        # One that was closed, as when the hub was restarted meanwhile, has asked nobody anything.
+        pause = self._pause(entry, mine, [t for t in tenders if t.state is not TenderState.CLOSED])
         if pause is None:
             return
         if pause > 0:
@@ -73,7 +74,7 @@ class _Nodes:
 
     def _await_wake(self, entry: Ranked) -> None:
         """A node that sleeps belongs to the fleet: an ops job is not over before it has had its turn."""
-        if self._job.type is JobType.OPS and entry.joined <= self._job.queued_since:
+        if self._job.type is JobType.OPS and not self._came_later(entry):
             self.steps.append(LookAgain(ASLEEP_AGAIN))
 
     def _pause(self, entry: Ranked, mine: Sequence[ExecutionRecord], tenders: Sequence[TenderRecord]) -> float | None:
@@ -83,9 +84,13 @@ class _Nodes:
         if self._job.type is JobType.OPS:
             lost = bool(mine) and all(e.state in {ExecutionState.REFUSED, ExecutionState.LOST} for e in mine)
             room = no and last is not None and any(lacked_room(bid.reasons) for bid in last.bids)
-            if entry.joined > self._job.queued_since or (tenders and not room and not lost) or len(mine) > 2:
+            if self._came_later(entry) or (tenders and not room and not lost) or len(mine) > 2:
                 return None
         return max(pause_after_ends(self._job, mine, self._facts.now), tender_pause(tenders, [entry], self._facts.now))
+
+    def _came_later(self, entry: Ranked) -> bool:
+        """Whether it joined after the job came. In the future means: before a clock was set back, so earlier."""
+        return self._job.queued_since < entry.joined <= self._facts.now
 
     def _slot(self, mine: Sequence[ExecutionRecord], tenders: Sequence[TenderRecord]) -> int:
         """A node keeps the slot that it had."""

@@ -97,6 +97,43 @@ def test_a_hub_whose_clock_is_far_ahead_at_the_start_lets_go_of_nothing_for_a_da
         run(world, _a_hub_that_wakes_in_another_year)
 
 
+async def _an_ops_job_of_an_hour_ago(world: World) -> None:
+    world.hub.kill()
+    world.hub.set_clock(-3600.0)
+    world.hub.start()
+    await world.until(lambda: world.hub.hub is not None, 60)
+    job = batch("everywhere")
+    job["Type"] = "ops"
+    del job["Count"]
+    job_id = await world.submit(job)
+    await world.until(lambda: not world.open_jobs(), 300, "the job ends")
+    assert world.state_of(job_id) is JobState.COMPLETED
+    assert len(world.hub_watch.results) == len(world.nodes)
+
+
+def test_an_ops_job_runs_everywhere_also_when_the_hubs_clock_was_set_back():
+    with simulation(7) as world:
+        run(world, _an_ops_job_of_an_hour_ago)
+
+
+async def _a_hub_that_dies_while_it_asks(world: World) -> None:
+    world.broker.weather.lose["inv"] = 1.0
+    job = batch("everywhere")
+    job["Type"] = "ops"
+    del job["Count"]
+    job_id = await world.submit(job)
+    world.hub.kill()
+    world.broker.weather.lose.clear()
+    world.hub.start()
+    await world.until(lambda: not world.open_jobs(), 300, "the job ends")
+    assert world.state_of(job_id) is JobState.COMPLETED
+
+
+def test_an_ops_job_whose_invitations_died_with_the_hub_runs_everywhere_all_the_same():
+    with simulation(8) as world:
+        run(world, _a_hub_that_dies_while_it_asks)
+
+
 async def _a_birth_that_is_lost(world: World) -> None:
     node, hub = world.nodes[0], world.hub.hub
     assert hub is not None

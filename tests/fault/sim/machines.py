@@ -117,8 +117,12 @@ class HubMachine(Machine):
         self.hub: Hub | None = None
         self.link: Link | None = None
 
+    def start(self) -> None:
+        if not self.alive:
+            self.hub = None
+        super().start()
+
     async def run(self) -> None:
-        self.hub = None
         ids._last = 0  # a new process begins anew
         assert self.process is not None
         self.process.even = EvenTime(clock.time.time_ns, clock.time.monotonic)  # as `hub/app.py` says: ignore_jumps

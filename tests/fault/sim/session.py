@@ -101,6 +101,7 @@ class SimSession:
         for future in self._pending:
             if not future.done():
                 future.set_exception(Unavailable("the link was lost before the broker confirmed"))
+                future.exception()  # whoever waits may have died, and will not ask
         self._pending.clear()
 
     def lose(self) -> None:
