@@ -49,6 +49,8 @@ class Stored:
 
     def restore(self, image: bytes) -> None:
         """Put an earlier file in the place of this one."""
+        for (name,) in self.connection.execute("SELECT name FROM sqlite_temp_master WHERE type = 'trigger'").fetchall():
+            self.connection.execute(f"DROP TRIGGER temp.{name}")  # it would stay, and hear nothing of the other file
         self.connection.deserialize(image)
         self.connection.execute("PRAGMA foreign_keys=ON")
         self._listen()

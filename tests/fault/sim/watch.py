@@ -1,6 +1,6 @@
 """What must hold after every commit: triggers tell of each changed row, which is held against all that came before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -68,6 +68,11 @@ class HubWatch:
     def take(self, changes: list[tuple[Any, ...]]) -> None:
         for kind, *values in changes:
             getattr(self, f"_{kind}")(*values)
+
+    def restored(self, numbers: Iterable[tuple[Any, ...]]) -> None:
+        """The hub has another database now: what it has committed of nodes' reports is less."""
+        for node, status, event in numbers:
+            self.committed[node, "status"], self.committed[node, "event"] = status, event
 
     def _given(self, x: str, job: str, version: int, slot: int, node: str, state: str) -> None:
         del state
