@@ -37,6 +37,7 @@ from agent.replay import Replay
 from agent.results import Publishing
 from agent.runner import Runner
 from agent.sleeping import Sleeping
+from agent.store import lanes
 from agent.store.store import Store
 from agent.sync import Sync
 from agent.tendering import Tendering
@@ -166,6 +167,7 @@ class Parts:
             interval=self.config.link.health_seconds,
             capabilities=lambda: self.capabilities,
             want_version=lambda: self.wishes.version,
+            reports=lambda: store.outbox.last[lanes.STATUS],
         )
         self.sync = Sync(
             voice=voice,

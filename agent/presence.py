@@ -19,7 +19,10 @@ HELD_PAGE = 200
 
 
 class Presence:
-    """Makes the retained documents of this node. `interval` is how often its health is heard, in seconds."""
+    """Makes the retained documents of this node. `interval` is how often its health is heard, in seconds.
+
+    `reports` is the number of the last report that was written.
+    """
 
     def __init__(
         self,
@@ -30,9 +33,11 @@ class Presence:
         interval: int,
         capabilities: Callable[[], Capabilities],
         want_version: Callable[[], int],
+        reports: Callable[[], int],
     ) -> None:
         self._voice, self._numbers, self._executions = voice, numbers, executions
-        self._interval, self._capabilities, self._want_version = interval, capabilities, want_version
+        self._interval, self._capabilities = interval, capabilities
+        self._want_version, self._reports = want_version, reports
         self._since = int(clock.unix())
         self._said_caps = ""
         self.asleep_for: Callable[[], float | None] = lambda: None
@@ -92,9 +97,9 @@ class Presence:
         return [HeldItem(one.id, one.ver, one.state) for one in self._executions.known.values()]
 
     async def say_held(self) -> None:
-        items = self._items()
+        items, told = self._items(), self._reports()
         pages = max(1, -(-len(items) // HELD_PAGE))
         for page in range(pages):
             part = items[page * HELD_PAGE : (page + 1) * HELD_PAGE]
-            held = Held(ep=self._voice.ep, want=self._want_version(), items=part, page=page, pages=pages)
+            held = Held(ep=self._voice.ep, want=self._want_version(), items=part, told=told, page=page, pages=pages)
             await self._voice.say(held)

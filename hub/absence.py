@@ -38,7 +38,7 @@ class Absence:
         """Those of these nodes that are here, with what they said they hold."""
         found = [self._registry.nodes.get(node_id) for node_id in set(node_ids)]
         now = clock.unix_ns()
-        return {n.id: Told(n.born, n.holds) for n in found if n is not None and n.here(now)}
+        return {n.id: Told(n.born, n.holds, whole=n.holds_nothing_else) for n in found if n is not None and n.here(now)}
 
     def changed(self) -> set[str]:
         """Nodes that went out of reach, or came back, since this was asked last."""

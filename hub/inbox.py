@@ -198,12 +198,13 @@ class Inbox:
         node = self._registry.take(node_id, document)
         if node is None:
             return
-        await self._db.write(lambda connection: fleet.heard(connection, node_id, document, node.since))
+        number = await self._db.write(lambda connection: fleet.heard(connection, node_id, document, node.since))
         if known != (node.caps, node.presence(clock.unix_ns())):
             log.info("node %s (%s) is %s", node.name, node.id, node.presence(clock.unix_ns()))
             self.fleet_changed()
             self._dispatcher.wake_all()
         if isinstance(document, NodeStatus):
+            node.reported = number
             self.said(node)
         if isinstance(document, Health):
             self._births.heard(node)

@@ -61,6 +61,8 @@ class Node:
     """Unix nanoseconds when it said last that it is here."""
     judged: int = 0
     """Of which birth all that it holds was looked at."""
+    reported: int = 0
+    """The number up to which its reports were committed when it was born."""
     holds: dict[str, HeldItem] | None = None
     """All that it holds, as it said since then; None before."""
     heard: int = 0
@@ -114,6 +116,11 @@ class Node:
         want = self.held.want if self.held is not None else 0
         known = "" if self.holds is None else holding.digest(want, self.holds.values())
         self.doubt = bool(health.held) and (away or health.held != known)
+
+    @property
+    def holds_nothing_else(self) -> bool:
+        """Whether it said so knowing all that it had reported; an older word may have been kept by the broker."""
+        return self.holds is not None and self.held is not None and self.held.told >= self.reported
 
     @property
     def checks(self) -> list[Check]:

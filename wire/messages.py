@@ -114,6 +114,7 @@ class Held(Message, frozen=True):
     policy: ClassVar[Policy] = Policy(Channel.HELD, 16 * KIB, retain=True)
     want: Number
     items: list[HeldItem]
+    told: Number = 0
     page: int = 0
     pages: int = 1
 

@@ -92,7 +92,7 @@ def _returned(facts: Facts, execution: ExecutionRecord) -> list[Step]:
         return []
     item = told.items.get(execution.id)
     if item is None:
-        if execution.modified >= told.born:
+        if execution.modified >= told.born or not told.whole:
             return []
         lost = Judge(execution.id, ExecutionState.LOST, FORGOTTEN)
         return [*([] if is_absent(execution) else [lost]), StopExecution(execution.id, FORGOTTEN, SETTLED)]

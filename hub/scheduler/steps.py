@@ -124,11 +124,12 @@ class Away:
 class Told:
     """What a node that is here holds, all of it, as it said since it came; None before it has said so.
 
-    `born`: when it came, on the hub's clock.
+    `born`: when it came, on the hub's clock. `whole`: what is not among it is not there.
     """
 
     born: int
     items: Mapping[str, HeldItem] | None
+    whole: bool = True
 
 
 @dataclass(frozen=True)

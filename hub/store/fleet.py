@@ -61,15 +61,14 @@ def delete_node(connection: Connection, node_id: str) -> None:
     connection.execute("UPDATE join_tokens SET expires = 0 WHERE substr(used_by, 1, ?) = ?", (len(node_id), node_id))
 
 
-def heard(
-    connection: Connection, node_id: str, document: NodeStatus | Capabilities | Health | Held, since: int
-) -> None:
-    """Keep the newest document of its kind."""
+def heard(connection: Connection, node_id: str, document: NodeStatus | Capabilities | Health | Held, since: int) -> int:
+    """Keep the newest document of its kind. Returns the number up to which the node's reports are committed."""
     column = {NodeStatus: "status", Capabilities: "caps", Health: "health", Held: "held"}[type(document)]
     connection.execute(
         f"UPDATE nodes SET {column} = ?, heard = ?, since = ?, ep = max(ep, ?) WHERE id = ?",  # noqa: S608  a fixed set
         (rows.encode(document), clock.unix_ns(), since, document.ep, node_id),
     )
+    return lanes(connection, node_id).get("status", 0)
 
 
 def lanes(connection: Connection, node_id: str) -> dict[str, int]:

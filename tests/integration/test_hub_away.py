@@ -32,7 +32,7 @@ async def come_back(node: BenchNode, *held: tuple[str, E]) -> None:
     node.ep += 1
     await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.ONLINE, next=30))
     items = [m.HeldItem(name, node.versions.get(name, 1), state) for name, state in held]
-    await node.say(Channel.HELD, m.Held(ep=node.ep, want=1, items=items))
+    await node.say(Channel.HELD, m.Held(ep=node.ep, want=1, items=items, told=node.number))
 
 
 async def started(bench: HubBench, count: int = 1, **fields) -> tuple[str, BenchNode, str]:
@@ -261,6 +261,23 @@ async def test_what_a_node_has_forgotten_is_tendered_again(bench):
     assert await ends(bench, job_id) == [("lost", False, False), ("completed", True, False)]
     first, _ = await bench.executions(job_id)
     assert first["ComputeState"]["Message"] == "its node is back and no longer knows it"
+
+
+async def test_an_older_word_that_the_broker_kept_does_not_take_work_away(bench):
+    job_id, node, name = await started(bench)
+    await bench.restart()
+    bench.hub.dispatcher.absence.settle = 0.0
+    before = node.number - 2  # said before it had accepted: a change is gathered for a moment before it is said
+    await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.ONLINE, next=30))
+    await node.say(Channel.HELD, m.Held(ep=node.ep, want=1, items=[], told=before))
+    later = await bench.submit(wasm_job())
+    await until(lambda: states(bench, later) == ["running"])
+    assert states(bench, job_id) == ["running"]
+    await node.say(Channel.HELD, m.Held(ep=node.ep, want=1, items=[], told=node.number))
+    bench.hub.dispatcher.wake_all()
+    await until(lambda: states(bench, job_id)[0] == "lost")
+    assert states(bench, later) == ["running"]
+    assert name not in {item.id for item in node.wants[-1].items if item.verb == "run"}
 
 
 async def test_what_a_node_holds_and_the_hub_does_not_know_is_ended(bench):

@@ -28,7 +28,7 @@ async def wake(node: BenchNode, *held: tuple[str, E]) -> None:
     node.ep += 1
     await node.say(Channel.STATE, m.NodeStatus(ep=node.ep, state=NodeState.ONLINE, next=30))
     items = [m.HeldItem(name, node.versions.get(name, 1), state) for name, state in held]
-    await node.say(Channel.HELD, m.Held(ep=node.ep, want=1, items=items))
+    await node.say(Channel.HELD, m.Held(ep=node.ep, want=1, items=items, told=node.number))
 
 
 def passed(bench: HubBench, node: BenchNode, seconds: float) -> None:
