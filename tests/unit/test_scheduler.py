@@ -222,7 +222,21 @@ def test_a_daemon_job_goes_to_nodes_that_join_later_and_an_ops_job_does_not():
     )
     assert late == [OpenTender(1, 1, ("n-2",), direct=True)]
     joined = [dataclasses.replace(entry, joined=NOW + S) for entry in ranked(None, None, None)]
-    assert plan(facts(job("ops", state=JobState.RUNNING), tenders=known, executions=running, nodes=joined)) == []
+    ops = facts(job("ops", state=JobState.RUNNING), tenders=known, executions=running, nodes=joined)
+    assert plan(dataclasses.replace(ops, now=NOW + 2 * S)) == []
+
+
+def test_a_node_that_joined_in_the_future_of_a_clock_that_was_set_back_has_its_part_of_an_ops_job():
+    joined = [dataclasses.replace(entry, joined=NOW + S) for entry in ranked(None)]
+    assert plan(facts(job("ops"), nodes=joined)) == [OpenTender(0, 1, ("n-1",), direct=True)]
+
+
+def test_an_ops_job_asks_again_where_a_tender_was_closed_without_an_answer():
+    closed = [tender(TenderState.CLOSED, BidRecord(node_id="n-1", outcome="silent"))]
+    opened = [
+        step for step in plan(facts(job("ops"), tenders=closed, nodes=ranked(None))) if isinstance(step, OpenTender)
+    ]
+    assert [step.nodes for step in opened] == [("n-1",)]
 
 
 def test_an_ops_job_fails_when_any_execution_does():
