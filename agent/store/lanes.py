@@ -9,6 +9,9 @@ KEEP_ACKED = 10_000
 MOST_EVENTS = 10_000
 """Rows kept of lane `event`, acknowledged or not: older events give way, statuses never do."""
 
+EVENT_CAP = 2048
+"""Bytes of one event, so that the bound by rows is one by bytes: 20 MB. A larger one is told as missing."""
+
 AROUND = 32
 """Bytes that a batch adds around the body of one row."""
 
@@ -19,6 +22,8 @@ Appended = tuple[str, int, bytes]
 def append(connection: Connection, lane: str, body: bytes) -> Appended:
     """Add a row under the next number of its lane."""
     o = connection.execute("UPDATE lanes SET last = last + 1 WHERE lane = ? RETURNING last", (lane,)).fetchone()[0]
+    if lane == EVENT and len(body) > EVENT_CAP:
+        return lane, o, b"null"
     connection.execute("INSERT INTO outbox (lane, o, body) VALUES (?, ?, ?)", (lane, o, body))
     if lane == EVENT and o % 100 == 0:
         # A dropped row leaves a hole that `pending` tells as a skip record.
