@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from wire import failpoints
 from wire.ballast import Ballast
-from wire.failures import NoSpace
+from wire.failures import NoSpace, Unavailable
 
 T = TypeVar("T")
 Connection = sqlite3.Connection
@@ -283,7 +283,11 @@ def _code(error: BaseException | None) -> int:
 
 
 def _named(error: BaseException | None) -> BaseException | None:
-    """What callers are told: a disk that is full or takes no writes is a word of our own."""
+    """What callers are told: a disk that is full or takes no writes is a word of our own, and so is a locked file."""
+    if _code(error) == sqlite3.SQLITE_BUSY:
+        locked = Unavailable("another program holds the database locked", hint="end it; fuser names who has it open")
+        locked.__cause__ = error
+        return locked
     said = {
         sqlite3.SQLITE_FULL: "the disk is full",
         sqlite3.SQLITE_READONLY: "the file system is read-only",

@@ -35,6 +35,7 @@ async def test_an_end_that_cannot_be_committed_is_committed_later(bench: AgentBe
         await bench.hub.status("e-1", E.RUNNING)
         with locked(bench.data / "agent.db"), caplog.at_level(logging.ERROR):
             await eventually(lambda: "e-1: completed could not be committed" in caplog.text)
+            assert "another program holds the database locked" in caplog.text
         assert (await bench.hub.status("e-1", E.COMPLETED)).stdout == "kept"
         await eventually(lambda: not parts.ledger.allocations and not parts.runner.active)
 

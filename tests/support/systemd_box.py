@@ -117,8 +117,9 @@ def assemble(folder: Path, packages: Path) -> Path:
     mount("-t", "proc", "proc", root / "proc")
     mount("-t", "sysfs", "sysfs", root / "sys")
     _control_groups(root / "sys/fs/cgroup")
-    for place in ("run", "var/tmp", "usr/lib/systemd/system-generators", "usr/lib/systemd/system"):
+    for place in ("run", "usr/lib/systemd/system-generators", "usr/lib/systemd/system"):
         mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", root / place)
+    mount("-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / "var/tmp")
     _devices(root / "dev")
     for unit in UNITS:
         shutil.copy(Path("/usr/lib/systemd/system", unit), root / "usr/lib/systemd/system")
