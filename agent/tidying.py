@@ -52,6 +52,7 @@ class Tidying:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ahead = clock.unix() - clock.monotonic()
         self._looked: float | None = None
+        self._noted = False
 
     def keep(self, execution: Execution) -> KeptResult | None:
         """Whether the result, or at least what was printed, stays now that the execution is forgotten; until when."""
@@ -90,13 +91,13 @@ class Tidying:
 
     async def prune(self) -> None:
         """Drop kept results that are past their time or over the bounds, those that would go first anyway."""
-        jump = self._jump() if self._looked is not None else await self._slept()
+        jump = await self._slept() if self._looked is None else self._jump()
         if jump:
             log.warning("the clock jumped ahead by %.0f s; what is kept stays as long as it would have", jump)
             await self._results.postpone(int(jump * 1e9))
         kept = await self._results.all()
-        if self._looked is None or (kept and clock.monotonic() - self._looked > NOTED_EACH):
-            self._looked = clock.monotonic()
+        if not self._noted or (kept and clock.monotonic() - (self._looked or 0.0) > NOTED_EACH):
+            self._looked, self._noted = clock.monotonic(), True
             await self._results.looked(clock.unix_ns())
         for result in surplus(kept, clock.unix_ns(), self._bounds):
             await self._results.drop(result.execution_id)
@@ -106,8 +107,8 @@ class Tidying:
         """Seconds by which the wall clock ran ahead of the monotonic one since the last look, if that is a jump."""
         ahead = clock.unix() - clock.monotonic()
         jump, self._ahead = ahead - self._ahead, ahead
-        if jump < -CLOCK_JUMP:
-            self._looked = float("-inf")  # what is kept from now on has terms of this clock: a start must know
+        if abs(jump) > CLOCK_JUMP:
+            self._noted = False  # what is kept from now on has terms of this clock: the next start must know
         return jump if jump > CLOCK_JUMP else 0.0
 
     async def _slept(self) -> float:

@@ -54,7 +54,7 @@ def test_whatever_goes_wrong_in_an_hour_everything_fits_afterwards():
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_hundreds_of_hours_in_which_things_go_wrong_all_fit():
-    _play("--first", "1000", "--count", "300")
+    _play("--first", "1000", "--count", "300", "--nodes", "0")
 
 
 @pytest.mark.long

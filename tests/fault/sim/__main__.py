@@ -9,7 +9,7 @@ import warnings
 
 from tests.fault.sim.shrink import shrink
 from tests.fault.sim.speed import report
-from tests.fault.sim.story import Setting, Told, tell
+from tests.fault.sim.story import Setting, Told, drawn, tell
 
 
 def main() -> int:
@@ -28,10 +28,11 @@ def main() -> int:
     else:
         logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that died with their process before they began
-    setting = Setting(options.nodes, options.hours * 3600, options.jobs, options.actions)
+    given = Setting(options.nodes, options.hours * 3600, options.jobs, options.actions)
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.count)
     began, failed, days = time.process_time(), 0, 0.0
     for seed in seeds:
+        setting = given if options.nodes else drawn(given, seed)
         told = tell(seed, setting)
         days += setting.nodes * told.seconds / 86_400
         failed += told.violation is not None
@@ -62,7 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="this one only")
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--count", type=int, default=20, help="so many seeds from --first on")
-    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--nodes", type=int, default=3, help="0: drawn by the seed, from 3 to 50")
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--jobs", type=int, default=12)
     parser.add_argument("--actions", type=int, default=14)

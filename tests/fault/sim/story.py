@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from logging import LogRecord
 
 from tests.fault.checker import check
@@ -32,6 +32,17 @@ class Setting:
 
 
 SMALL = Setting()
+FLEETS = [3] * 8 + [5, 8, 15, 30, 50]
+"""Sizes of fleets, as often as they are drawn."""
+
+
+def drawn(setting: Setting, seed: int) -> Setting:
+    """The setting with a fleet of the seed's own size, and with more work and faults in a larger one."""
+    nodes = random.Random(f"fleet {seed}").choice(FLEETS)
+    more = nodes // 2
+    return replace(setting, nodes=nodes, jobs=setting.jobs + more, actions=setting.actions + more)
+
+
 INTERVALS = {"lan": 60.0, "default": 900.0}
 """Seconds between two health reports, by profile."""
 
