@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import inspect
+import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
@@ -31,21 +32,23 @@ def show(name: str, figures: Figures) -> None:
 
 
 def main(run: Callable[..., Awaitable[Figures]]) -> None:
-    """Run it with its defaults or what the command line says instead; `--folder` keeps what it leaves."""
+    """Run it with its defaults or what the command line says; what it leaves stays with `--folder`, or if it fails."""
     parser = argparse.ArgumentParser(description=run.__doc__)
-    parser.add_argument("--folder", type=Path, help="an empty folder that stays; a temporary one otherwise")
+    parser.add_argument("--folder", type=Path, help="an empty folder that stays")
     for name, one in list(inspect.signature(run).parameters.items())[1:]:
         if one.default is not None:  # what is None by default is for tests, which have it already
             parser.add_argument(f"--{name}", type=type(one.default), default=one.default, help=f"default {one.default}")
     given = vars(parser.parse_args(sys.argv[1:]))
-    folder = given.pop("folder")
-    name = Path(sys.argv[0]).stem
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    name, wanted = Path(sys.argv[0]).stem, given.pop("folder")
+    folder: Path = wanted or Path(tempfile.mkdtemp(prefix=f"tender-{name}-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
         show(name, asyncio.run(_run(run, folder, given)))
-        return
-    with tempfile.TemporaryDirectory(prefix=f"tender-{name}-", ignore_cleanup_errors=True) as place:
-        show(name, asyncio.run(_run(run, Path(place), given)))
+    except BaseException:
+        print(f"what it left lies in {folder}", flush=True)
+        raise
+    if wanted is None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _run(run: Callable[..., Awaitable[Figures]], folder: Path, given: Figures) -> Figures:
