@@ -5,6 +5,8 @@ import errno
 from wire.failures import ExecutionFailed, Reason
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+PASSING = _FULL | {errno.EROFS}
+"""What a disk says that takes nothing for a while: full, out of inodes, or read-only."""
 
 
 def disk_failure(doing: str, fault: OSError) -> ExecutionFailed:

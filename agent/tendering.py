@@ -17,7 +17,7 @@ from agent.store.records import Hold
 from agent.store.store import Holds
 from agent.voice import Voice
 from wire import clock
-from wire.failures import ExecutionFailed, Reason, TenderError
+from wire.failures import ExecutionFailed, NoSpace, Reason, TenderError
 from wire.job import Job
 from wire.messages import Bid, BlobRef, Invitation, decode, encode
 from wire.topics import Channel
@@ -124,13 +124,22 @@ class Tendering:
             locality=decision.locality,
         )
         if decision.hold is not None:
-            began = clock.monotonic()
-            hold = decision.hold
-            await self._holds.put(Hold(hold.tender_id, hold.resources, encode(bid), decision.ttl))
-            bid = msgspec.structs.replace(bid, steps=bid.steps | {"commit": elapsed(began)})
+            bid = await self._with_hold(bid, Hold(bid.tender_id, decision.hold.resources, encode(bid), decision.ttl))
         self._counters["bids" if bid.bid else "declines"] += 1
         self._remember(bid)
         await self._say(bid)
+
+    async def _with_hold(self, bid: Bid, hold: Hold) -> Bid:
+        """The bid once its hold is durable; a decline when the disk takes nothing."""
+        began = clock.monotonic()
+        try:
+            await self._holds.put(hold)
+        except NoSpace as error:
+            self._ledger.release(bid.tender_id)
+            self._holds.drop(bid.tender_id)
+            reason = Reason("no-disk", error.message[:300], error.hint)
+            return Bid(ep=bid.ep, tender_id=bid.tender_id, bid=False, reasons=[reason], steps=bid.steps)
+        return msgspec.structs.replace(bid, steps=bid.steps | {"commit": elapsed(began)})
 
     async def _decide(self, invitation: Invitation) -> Decision:
         began = clock.monotonic()

@@ -5,11 +5,13 @@ import os
 import resource
 import signal
 from contextlib import suppress
+from time import sleep
 from typing import NoReturn
 
 import msgspec
 import wasmtime
 
+from agent.disk_faults import PASSING
 from agent.executors.base import ExitReport
 from agent.executors.capped import CappedStream
 from agent.executors.process_names import birth_of, boot_id
@@ -24,6 +26,8 @@ from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
 
 _SLACK = 768 * 1024 * 1024  # what wasmtime, Python and compiled code may hold beside the guest's memory
+LOOK_AGAIN = 1.0
+"""Seconds between two tries to leave a report on a disk that takes nothing."""
 _LAST_RESORT = 10.0  # seconds after the time-out at which the kernel ends a process that cannot write its report
 
 Loaded = list[tuple[str, wasmtime.Module | None]]
@@ -144,9 +148,19 @@ class Execution:
             steps={name: round(value, 3) for name, value in self.steps.items()},
         )
         try:
-            self.folder.write_report(report)
+            self._leave(report)
         finally:
             os._exit(0)
+
+    def _leave(self, report: ExitReport) -> None:
+        """Work that has ended is not lost for want of room: until there is some, this process is its only witness."""
+        while True:
+            try:
+                return self.folder.write_report(report)
+            except OSError as fault:
+                if fault.errno not in PASSING:
+                    raise
+            sleep(LOOK_AGAIN)
 
 
 def _stream_failure(*streams: CappedStream) -> Reason | None:
