@@ -116,13 +116,13 @@ class Dispatcher:
         if job_id in self._running:
             self._again.add(job_id)
             return
+        timer = self._timers.pop(job_id, None)  # it may be the one that brought us here
+        if timer:
+            timer.cancel()
         rest = self._board.jobs[job_id].rests_until - clock.monotonic()
         if rest > REST_LEAST:
             self._later(job_id, rest)
             return
-        timer = self._timers.pop(job_id, None)
-        if timer:
-            timer.cancel()
         task = asyncio.create_task(self._evaluate(job_id))
         self._running[job_id] = task
         task.add_done_callback(lambda done: self._evaluated(job_id, done))

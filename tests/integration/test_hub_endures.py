@@ -137,3 +137,16 @@ async def test_a_job_of_a_backup_is_not_given_up_by_the_clock_before_its_nodes_w
     dispatcher.held = lambda _: False
     dispatcher.wake(job_id)
     assert (await bench.finished(job_id))["State"]["StateType"] == "Failed"
+
+
+async def test_a_look_that_falls_due_while_its_job_rests_is_not_lost(bench):
+    waits = sized()
+    waits["Tasks"][0]["Timeouts"] = {"QueueTimeout": 60}
+    job_id = await bench.submit(waits)
+    live = bench.hub.board.jobs[job_id]
+    await until(lambda: live.job.state == "queued")
+    live.rests_until = clock.monotonic() + 0.3
+    await bench.node("north")
+    live.rests_until = clock.monotonic() + 0.6  # longer than what was waited for
+    answer = await bench.get(f"jobs/{job_id}", wait="5s")
+    assert answer["Job"]["State"]["StateType"] == "Completed"
