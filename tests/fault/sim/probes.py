@@ -63,7 +63,9 @@ class Probes:
             self._calm_at = now
         for node in world.nodes:
             session = self._session(node) if node.alive else None
-            steady = self._steady(node.name, node.process if session else None, session)
+            account = world.broker.accounts.get(node.client)
+            gone_at = account.gone_at if account is not None else 0.0  # it may have been here between two looks
+            steady = self._steady(node.name, node.process if session else None, gone_at, session)
             if min(heard, steady, now - self._calm_at) > self.limit and hub.hub is not None:
                 self._is_true(node, here=session is not None)
 
