@@ -64,8 +64,8 @@ class Probes:
         for node in world.nodes:
             session = self._session(node) if node.alive else None
             account = world.broker.accounts.get(node.client)
-            gone_at = account.gone_at if account is not None else 0.0  # it may have been here between two looks
-            steady = self._steady(node.name, node.process if session else None, gone_at, session)
+            was = (account.gone_at, account.session) if account is not None else None  # here between two looks
+            steady = self._steady(node.name, node.process if session else None, was, session)
             if min(heard, steady, now - self._calm_at) > self.limit and hub.hub is not None:
                 self._is_true(node, here=session is not None)
 
