@@ -37,7 +37,11 @@ class Ballast:
         return self._folder.is_dir()
 
     def keep(self) -> None:
-        """Put it in place if there is plenty of room. A disk that cannot take it now is asked again later."""
+        """Put it in place if there is plenty of room, and let it go if there is none: what runs here needs it too.
+
+        A disk that cannot take it now is asked again later.
+        """
+        self.before_opening()
         if self.held:
             return
         size, files = free(self._folder.parent)
@@ -66,7 +70,7 @@ class Ballast:
         return not self.held
 
     def before_opening(self) -> None:
-        """Make room for a database to be opened, if there is none."""
+        """Make room, if there is none, for a database to be opened or for the ends of what runs."""
         size, files = free(self._folder.parent)
         if size < TIGHT or files < TIGHT_FILES:
             self.release()
