@@ -13,14 +13,14 @@ from agent.bidding.capacity import Hold, Ledger
 from agent.bidding.facts import Facts, NodeFacts, gather
 from agent.executors.base import Handle
 from agent.plugins import Plugins
-from agent.results import elapsed
 from agent.runner import Runner
+from agent.steps.results import elapsed
 from agent.store.ledger import Executions
 from agent.store.store import Holds
 from agent.tendering import Tendering
 from wire import clock
 from wire.failures import ExecutionFailed, Reason
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.messages import Invitation, Order
 from wire.quantities import resources
 from wire.states import Desired, ExecutionState

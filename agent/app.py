@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from agent import enrol, session
-from agent.config import AgentConfig
 from agent.executors.base import Executor
 from agent.identity import Identity, Joined, load_or_make
 from agent.parts import Parts
+from agent.settings.config import AgentConfig
 from agent.store.store import Store
 from wire.failures import ExecutionFailed, InvalidRequest, TenderError
-from wire.only_one import only_one
+from wire.files.only_one import only_one
+from wire.operating.supervisor import Supervisor
 from wire.states import Membership
-from wire.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 GOODBYE = 8.0

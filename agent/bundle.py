@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.config import AgentConfig, HookSettings
 from agent.doctor.unit import UNIT
-from wire import bundle
-from wire.findings import Finding
-from wire.redaction import GONE, Scrubber, of_environment, of_file
+from agent.settings.config import AgentConfig, HookSettings
+from wire.operating import bundle
+from wire.operating.findings import Finding
+from wire.operating.redaction import GONE, Scrubber, of_environment, of_file
 
 COUNTED = {
     "executions": "SELECT state, count(*) FROM executions GROUP BY state",

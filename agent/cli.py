@@ -12,12 +12,12 @@ import msgspec
 import typer
 
 from agent import app as agent_app
-from agent import install_cli
-from agent.config import AgentConfig, load
 from agent.doctor import examine
-from wire.explaining import explained
+from agent.install import cli as install_cli
+from agent.settings.config import AgentConfig, load
 from wire.failures import InvalidRequest, TenderError
-from wire.findings import exit_code, report
+from wire.operating.explaining import explained
+from wire.operating.findings import exit_code, report
 
 app = typer.Typer(
     no_args_is_help=True,

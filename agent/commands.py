@@ -7,15 +7,16 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from agent import blobs, logs
+from agent import logs
+from agent.files import blobs
 from agent.publishers.local import open_blob
 from agent.replay import VERBS as REPLAYED
 from agent.replay import Replay
 from agent.runner import Runner
+from agent.steps.work import RESULTS
 from agent.store.store import Numbers
 from agent.voice import Voice
 from agent.wishes import STOPPED
-from agent.work import RESULTS
 from wire.failures import Reason, TenderError
 from wire.messages import Command, Response
 

@@ -11,8 +11,8 @@ from agent.runner import Runner
 from agent.store.outbox import OutboxTable
 from agent.voice import Voice
 from wire import clock
-from wire.ballast import SPARE, SPARE_FILES, Room, room
 from wire.failures import TenderError
+from wire.files.ballast import SPARE, SPARE_FILES, Room, room
 from wire.messages import Check, Health
 from wire.quantities import format_size
 

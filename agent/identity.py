@@ -12,9 +12,9 @@ import msgspec
 
 from wire.enrolment import EnrolmentReply, NodeId, PublicKey
 from wire.failures import Conflict, TenderError
+from wire.files.wholefile import write_once, write_whole
 from wire.jointoken import Fingerprint, check_ca
 from wire.signing import Signer
-from wire.wholefile import write_once, write_whole
 
 
 class _Kept(msgspec.Struct, frozen=True):

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from agent.blobs import Blobs
-from agent.config import AgentConfig
 from agent.executors.base import Executor
 from agent.executors.fake import FakeExecutor
 from agent.executors.podman import PodmanExecutor
 from agent.executors.podman_service import PodmanService
 from agent.executors.wasm import WasmExecutor
+from agent.files.blobs import Blobs
+from agent.files.transfer import Transfers
 from agent.inputs.base import InputSource
 from agent.inputs.cache import ContentCache
 from agent.inputs.http import HttpSource
@@ -18,8 +18,8 @@ from agent.plugins import Plugins
 from agent.publishers.base import Publisher
 from agent.publishers.local import LocalPublisher
 from agent.publishers.s3 import S3Publisher
-from agent.transfer import Transfers
-from wire.params import plugin_kind
+from agent.settings.config import AgentConfig
+from wire.jobs.params import plugin_kind
 
 USUAL_SOCKETS = ("/run/podman/podman.sock", "/var/run/podman/podman.sock")
 

@@ -8,40 +8,40 @@ from pathlib import Path
 
 from agent import session
 from agent.accepting import Acceptance
-from agent.allotting import Allotting
 from agent.bidding.bidder import Bidder
 from agent.bidding.capacity import Ledger
 from agent.bidding.facts import NodeFacts
 from agent.bidding.hook_child import ask_child
 from agent.bidding.judges import Rules
-from agent.blobs import Blobs
-from agent.caches import Caches
 from agent.capabilities.probe import Probe
 from agent.commands import Commands
-from agent.config import AgentConfig
-from agent.devices import Devices
 from agent.fencing import Fencing
+from agent.files.blobs import Blobs
+from agent.files.caches import Caches
+from agent.files.tidying import Bounds, Tidying
 from agent.health import HealthReports
 from agent.identity import Identity, Joined
 from agent.inbox import Inbox
-from agent.limits import Capacity
 from agent.logs import LogStreams
 from agent.offers import Offers
 from agent.opening import Opener
-from agent.ports import Ports
-from agent.preparing import Preparation
 from agent.presence import VERSION, Presence
 from agent.rebuilding import Rebuilding
 from agent.recovery import Recovery
 from agent.replay import Replay
-from agent.results import Publishing
 from agent.runner import Runner
+from agent.settings.config import AgentConfig
+from agent.settings.limits import Capacity
 from agent.sleeping import Sleeping
+from agent.steps.allotting import Allotting
+from agent.steps.devices import Devices
+from agent.steps.ports import Ports
+from agent.steps.preparing import Preparation
+from agent.steps.results import Publishing
 from agent.store import lanes
 from agent.store.store import Store
 from agent.sync import Sync
 from agent.tendering import Tendering
-from agent.tidying import Bounds, Tidying
 from agent.voice import Voice
 from agent.wishes import Wishes
 from wire import clock

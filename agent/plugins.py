@@ -8,7 +8,7 @@ from agent.executors.base import Executor
 from agent.inputs.base import InputSource
 from agent.publishers.base import Publisher
 from wire.failures import ExecutionFailed, Reason
-from wire.params import engine_kind, plugin_kind
+from wire.jobs.params import engine_kind, plugin_kind
 
 
 @dataclass(frozen=True)

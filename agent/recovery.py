@@ -13,7 +13,7 @@ from agent.store.store import Store
 from agent.wishes import STOPPED
 from wire import clock
 from wire.failures import ExecutionFailed, Reason
-from wire.params import engine_kind
+from wire.jobs.params import engine_kind
 from wire.resources import Resources
 from wire.states import Desired, ExecutionState
 

@@ -19,11 +19,11 @@ from agent.bidding.capacity import Ledger
 from agent.executors.base import Executor, ExitReport, Handle
 from agent.executors.processes import boot_id
 from agent.plugins import Plugins
-from agent.preparing import Preparation
-from agent.results import Publishing, elapsed, shown
+from agent.steps.preparing import Preparation
+from agent.steps.results import Publishing, elapsed, shown
+from agent.steps.verdict import cut_off_by_reboot, verdict
 from agent.store.ledger import Executions
 from agent.store.records import Change, Execution
-from agent.verdict import cut_off_by_reboot, verdict
 from wire import clock, failpoints
 from wire.backoff import Backoff
 from wire.failures import ExecutionFailed, Reason

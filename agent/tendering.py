@@ -10,15 +10,15 @@ import msgspec
 from agent.bidding.bidder import Bidder, Decision
 from agent.bidding.capacity import Ledger
 from agent.bidding.facts import Facts, NodeFacts, gather
-from agent.blobs import Blobs
+from agent.files.blobs import Blobs
 from agent.plugins import Plugins
-from agent.results import elapsed
+from agent.steps.results import elapsed
 from agent.store.records import Hold
 from agent.store.store import Holds
 from agent.voice import Voice
 from wire import clock
 from wire.failures import ExecutionFailed, NoSpace, Reason, TenderError
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.messages import Bid, BlobRef, Invitation, decode, encode
 from wire.topics import Channel
 

@@ -14,11 +14,11 @@ import msgspec
 
 from hub.api.routes import make_api
 from hub.assembly import build
-from hub.broker import ManagedBroker
+from hub.broker.managed import ManagedBroker
+from hub.broker.mosquitto import BrokerSettings
 from hub.config import VERSION, HubConfig
 from hub.folder import FILE, open_folder
-from hub.housekeeping import Housekeeping
-from hub.mosquitto import BrokerSettings
+from hub.keeping.housekeeping import Housekeeping
 from hub.parts import Hub
 from hub.pki import Pki
 from hub.server import ApiServer
@@ -26,10 +26,10 @@ from hub.store import users as users_store
 from hub.timekeeping import keep_time
 from wire.database import Database
 from wire.failures import InvalidRequest
+from wire.files.wholefile import write_whole
 from wire.link import Link, Options, mutual_tls
-from wire.supervisor import Supervisor, Writes
+from wire.operating.supervisor import Supervisor, Writes
 from wire.topics import Topics
-from wire.wholefile import write_whole
 
 log = logging.getLogger(__name__)
 READY_FILE = "ready.json"

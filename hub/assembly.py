@@ -3,41 +3,41 @@
 from dataclasses import dataclass
 
 from hub.access.opening import open_access
-from hub.auctioneer import Auctioneer
-from hub.bid_hooks import BidHooks
+from hub.auctions.auctioneer import Auctioneer
+from hub.auctions.bid_hooks import BidHooks
+from hub.auctions.orders import Orders
+from hub.backups.restoration import Restoration
 from hub.blobs import Blobs
-from hub.board import Board, LiveJob
 from hub.config import VERSION, HubConfig
 from hub.courier import Courier
-from hub.dispatch import Dispatcher
-from hub.drift import DriftWatch
-from hub.enrolment import Enrolment, HubFacts
 from hub.feed import Feed
-from hub.fetches import Fetches
+from hub.fleet.drift import DriftWatch
+from hub.fleet.enrolment import Enrolment, HubFacts
+from hub.fleet.membership import Members
+from hub.fleet.registry import Registry
+from hub.fleet.tokens import TokenDesk
+from hub.fleet.upkeep import Upkeep
 from hub.inbox import Inbox
-from hub.joblogs import JobLogs
+from hub.jobs.board import Board, LiveJob
+from hub.jobs.dispatch import Dispatcher
+from hub.jobs.quotas import Quotas
+from hub.jobs.submission import Submissions
+from hub.jobs.tracker import Tracker
+from hub.keeping.retention import Retention
 from hub.listeners import Listeners
-from hub.logs import Logs
-from hub.membership import Members
+from hub.logs.jobs import JobLogs
+from hub.logs.outputs import Outputs
+from hub.logs.streams import Logs
 from hub.metrics import Heard, Live, Metrics
-from hub.orders import Orders
-from hub.outputs import Outputs
 from hub.parts import Hub
 from hub.pki import Pki
-from hub.presign import Presigner
-from hub.quotas import Quotas
-from hub.registry import Registry
-from hub.restoration import Restoration
-from hub.results import Results
-from hub.retention import Retention
+from hub.results.archives import Results
+from hub.results.fetches import Fetches
+from hub.results.presign import Presigner
 from hub.store import executions as executions_store
 from hub.store import fleet, rollouts
 from hub.store import jobs as jobs_store
 from hub.store import tenders as tenders_store
-from hub.submission import Submissions
-from hub.tokens import TokenDesk
-from hub.tracker import Tracker
-from hub.upkeep import Upkeep
 from hub.webhooks.opening import open_webhooks
 from wire.database import Connection, Database
 from wire.quantities import resources

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from wire import clock
 from wire.failures import InvalidRequest, NotFound, TooLarge
+from wire.files.wholefile import write_whole
 from wire.messages import BlobRef
-from wire.wholefile import write_whole
 
 CHUNK = 64 * 1024
 """Bytes of one chunk over MQTT."""

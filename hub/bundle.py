@@ -8,10 +8,10 @@ import msgspec
 
 from hub.doctor.subject import Subject
 from hub.doctor.unit import UNIT
-from wire import bundle
 from wire.database import Connection, look
-from wire.findings import Finding
-from wire.redaction import Scrubber, of_environment, of_file
+from wire.operating import bundle
+from wire.operating.findings import Finding
+from wire.operating.redaction import Scrubber, of_environment, of_file
 
 COUNTED = {
     "jobs": "SELECT state, count(*) FROM jobs GROUP BY state",

@@ -12,13 +12,15 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from hub import doctor_cli, options, upkeep_cli
+from hub import options
+from hub.backups import cli as upkeep_cli
 from hub.config import HubConfig
-from hub.keeping import read_keeping
+from hub.doctor import cli as doctor_cli
+from hub.keeping.rules import read_keeping
 from hub.policy import Policy
 from hub.policy import load as load_policy
-from wire.explaining import explained
 from wire.failures import Conflict, InvalidRequest, TenderError
+from wire.operating.explaining import explained
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help="Run a hub."

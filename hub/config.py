@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.keeping import Keeping
+from hub.keeping.rules import Keeping
 from hub.policy import Policy
 
 VERSION = "0.1.0"

@@ -9,8 +9,8 @@ from hub.audit import AuditedDatabase
 from hub.store import schema
 from wire.database import Database, damage
 from wire.failures import Conflict
+from wire.files.only_one import only_one
 from wire.migration import migrate
-from wire.only_one import only_one
 
 FILE = "hub.db"
 LOCK = "lock"

@@ -7,22 +7,22 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from hub.auctioneer import Auctioneer
-from hub.births import Births
+from hub.auctions.auctioneer import Auctioneer
+from hub.auctions.orders import Orders
 from hub.blobs import CHUNK, Blobs
-from hub.board import Board
 from hub.courier import Courier
-from hub.dispatch import Dispatcher
-from hub.drift import DriftWatch
-from hub.fetches import Fetches
-from hub.logs import Logs
-from hub.orders import Orders
-from hub.registry import Node, Registry
+from hub.fleet.births import Births
+from hub.fleet.drift import DriftWatch
+from hub.fleet.registry import Node, Registry
+from hub.jobs.board import Board
+from hub.jobs.dispatch import Dispatcher
+from hub.jobs.tracker import Tracker
+from hub.logs.streams import Logs
+from hub.results.fetches import Fetches
 from hub.store import executions as executions_store
 from hub.store import fleet
 from hub.store import jobs as jobs_store
 from hub.store.records import ExecutionRecord, JobRecord
-from hub.tracker import Tracker
 from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Reason, TenderError, Untrusted

@@ -18,11 +18,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from hub.auction import Outcome
-from hub.board import Board
+from hub.auctions.auction import Outcome
 from hub.config import VERSION
+from hub.fleet.registry import Registry
+from hub.jobs.board import Board
 from hub.looplag import LoopLag
-from hub.registry import Registry
 from hub.store.records import JobRecord
 from wire import clock
 from wire.database import Database

@@ -26,8 +26,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from wire import clock
 from wire.enrolment import CSR_CAP
 from wire.failures import Conflict, InvalidRequest, TooLarge
+from wire.files.wholefile import write_once, write_whole
 from wire.signing import Signer
-from wire.wholefile import write_once, write_whole
 
 DAY = 86_400
 CA_DAYS = 20 * 365

@@ -5,14 +5,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from hub.hook_rules import BidRules, check_bidding, check_programs
+from hub.auctions.hook_rules import BidRules, check_bidding, check_programs
 from wire.addresses import AddressPolicy
 from wire.failures import InvalidRequest
-from wire.job import ENDING_TYPES, JOB_TYPES, RANKERS, Engine, Job, JobDefaults, Publisher, Seconds, Task, Timeouts
-from wire.job_rules import validate
+from wire.files.settings_file import read_settings
+from wire.jobs.job import ENDING_TYPES, JOB_TYPES, RANKERS, Engine, Job, JobDefaults, Publisher, Seconds, Task, Timeouts
+from wire.jobs.rules import validate
 from wire.problems import Problems
 from wire.quantities import parse_size
-from wire.settings_file import read_settings
 from wire.strict_json import check_tree
 from wire.strict_read import read_struct
 

@@ -7,8 +7,8 @@ from tui.cli.options import Hub
 from tui.client import JOBS
 from tui.screen import Output
 from wire.failures import NotFound, Unavailable
-from wire.job import Job
-from wire.job_wire import to_wire
+from wire.jobs.job import Job
+from wire.jobs.shape import to_wire
 
 
 def dry_run(job: Job, document: dict[str, Any], hub: Hub, output: Output) -> None:

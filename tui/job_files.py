@@ -1,4 +1,4 @@
-"""Job files, YAML or JSON, as plain values for `wire/job_parse.py`: capped, no tags, no key given twice."""
+"""Job files, YAML or JSON, as plain values for `wire/jobs/parse.py`: capped, no tags, no key given twice."""
 
 import re
 from collections.abc import Mapping

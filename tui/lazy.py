@@ -8,7 +8,7 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
-from wire.explaining import lines
+from wire.operating.explaining import lines
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ PARTS = (
     Part("agent", "agent.cli:app", "agent", "Run the agent on this box, check the box.", needs=AGENT_NEEDS),
     Part(
         "devstack",
-        "hub.devstack_cli:app",
+        "hub.devstack.cli:app",
         "hub,agent",
         "A hub, a broker and nodes on this machine, to try things.",
         needs=HUB_NEEDS + AGENT_NEEDS,

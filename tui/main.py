@@ -12,8 +12,8 @@ from typer.main import get_command
 from tui.exits import FAILED, INTERRUPTED, TABLE, exit_code
 from tui.lazy import LazyGroup
 from tui.profiles import alone
-from wire.explaining import explained, lines
 from wire.failures import InvalidRequest, TenderError
+from wire.operating.explaining import explained, lines
 
 TRACE = "TENDER_TRACE"
 LONG_RUNNING = {"hub", "agent", "devstack"}

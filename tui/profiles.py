@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from wire.failures import Conflict, InvalidRequest, NotFound, TooLarge
-from wire.wholefile import write_whole
+from wire.files.wholefile import write_whole
 
 PLACES = ("TENDER_URL", "TENDER_API_HOST", "TENDER_API_PORT", "BACALHAU_API_HOST", "BACALHAU_API_PORT")
 """Variables that name a hub."""

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from tui.client import JOBS, HubClient
 from tui.unpack import BadArchive, unpack
-from wire import manifest as manifests
 from wire.failures import Conflict, ExecutionFailed, InvalidRequest, NotFound, TenderError, TooLarge, Unavailable
+from wire.files import manifest as manifests
 
 MOST_DOWNLOAD = 64 * 1024**3
 MERGED = ("stdout", "stderr", "exitCode")

@@ -12,7 +12,7 @@ MODULE = "main.wasm"
 
 
 def job(given: TaskFlags, engine: dict[str, Any], more_inputs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """The job document; checked by the hub, and before that by `wire.job_parse`."""
+    """The job document; checked by the hub, and before that by `wire.jobs.parse`."""
     if given.target not in {"any", "all"}:
         raise InvalidRequest(
             f"--target {given.target[:40]} is neither any nor all", hint="any: by auction; all: every matching node"

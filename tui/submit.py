@@ -10,7 +10,7 @@ from tui.dry_run import dry_run
 from tui.follow import Ended, follow, require_success
 from tui.live_logs import LiveLogs, away
 from tui.screen import Output
-from wire.job_parse import parse_job
+from wire.jobs.parse import parse_job
 
 
 def run_job(document: dict[str, Any], hub: Hub, run: Run, output: Output, *, force: bool = False) -> None:

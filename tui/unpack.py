@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from wire.failures import TenderError, TooLarge
-from wire.tree import Limits, check_path
+from wire.files.tree import Limits, check_path
 
 CHUNK = 256 * 1024
 MOST_FILES = 100_000

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wire import failpoints
-from wire.ballast import Ballast
 from wire.failures import NoSpace, Unavailable
+from wire.files.ballast import Ballast
 
 T = TypeVar("T")
 Connection = sqlite3.Connection

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from wire.failures import InvalidRequest, Reason, TooLarge
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.resources import Resources
 from wire.signing import OVERHEAD
 from wire.states import Desired, ExecutionState, JobType, NodeState

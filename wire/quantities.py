@@ -7,7 +7,7 @@ Sizes follow Bacalhau (go-humanize): `Mb`, `MB` and `M` are 10^6, `MiB` and `Mi`
 import re
 
 from wire.failures import InvalidRequest
-from wire.job import ResourcesSpec
+from wire.jobs.job import ResourcesSpec
 from wire.resources import Resources
 
 MAX_TEXT = 64

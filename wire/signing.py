@@ -14,7 +14,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from wire.failures import Untrusted
-from wire.wholefile import write_once
+from wire.files.wholefile import write_once
 
 VERSION = b"\x01"
 OVERHEAD = 1 + 8 + 64

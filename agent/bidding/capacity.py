@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.limits import Capacity
+from agent.settings.limits import Capacity
 from wire.resources import Resources
 
 FALLBACK = Resources(cpu=0.1, memory=100 * 1024 * 1024)

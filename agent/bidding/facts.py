@@ -11,9 +11,9 @@ from agent.executors.base import EngineFacts, Executor
 from agent.inputs.base import Estimate, InputSource
 from agent.publishers.base import Publisher
 from wire.failures import Reason
-from wire.job import InputSource as InputSpec
-from wire.job import Job
-from wire.params import engine_kind, plugin_kind
+from wire.jobs.job import InputSource as InputSpec
+from wire.jobs.job import Job
+from wire.jobs.params import engine_kind, plugin_kind
 from wire.resources import Resources
 from wire.states import NodeState
 
@@ -23,7 +23,7 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFacts:
-    """The node now. Names of engines, inputs and publishers are canonical: `wire.params` makes them so.
+    """The node now. Names of engines, inputs and publishers are canonical: `wire.jobs.params` makes them so.
 
     `environment` is what `env:NAME` may be taken from; `ports` are the host ports that executions use;
     `devices` are the GPUs that can be handed to a container, by their CDI names;

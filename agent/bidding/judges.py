@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent import networks, variables
 from agent.bidding.facts import Facts
 from agent.bidding.room import Room, room_reasons
-from agent.config import AgentConfig, BiddingSettings
-from wire import constraints
+from agent.settings.config import AgentConfig, BiddingSettings
+from agent.steps import networks, variables
 from wire.failures import Reason
-from wire.job import InputSource
-from wire.params import engine_kind, plugin_kind
+from wire.jobs import constraints
+from wire.jobs.job import InputSource
+from wire.jobs.params import engine_kind, plugin_kind
 from wire.states import NodeState
 
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 from agent.executors.base import EngineFacts, Executor
+from wire.jobs.params import engine_kind
 from wire.messages import EngineCapability
-from wire.params import engine_kind
 
 DEADLINE = 20.0
 SWITCHED_OFF = EngineFacts(available=False, why="switched off by the owner")

@@ -8,11 +8,11 @@ import msgspec
 
 from agent.capabilities import cgroup, engines, gpu, host
 from agent.capabilities.labels import labels
-from agent.config import AgentConfig
 from agent.executors.base import EngineFacts, Executor
-from agent.limits import Capacity, resolve
+from agent.settings.config import AgentConfig
+from agent.settings.limits import Capacity, resolve
+from wire.jobs.params import engine_kind
 from wire.messages import Capabilities
-from wire.params import engine_kind
 from wire.quantities import format_cpu, format_size
 
 

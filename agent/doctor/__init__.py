@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from agent.config import AgentConfig
 from agent.doctor import broker, disk, hooks, identity, podman, python, sqlite, unit, wasm
-from wire import findings
-from wire.findings import Finding
+from agent.settings.config import AgentConfig
+from wire.operating import findings
+from wire.operating.findings import Finding
 
 CHECKS: tuple[tuple[str, Callable[[AgentConfig], Awaitable[Finding]]], ...] = (
     ("python", python.check),

@@ -5,10 +5,10 @@ import ssl
 from pathlib import Path
 
 from agent import session
-from agent.config import AgentConfig
 from agent.identity import load_or_make
+from agent.settings.config import AgentConfig
 from wire.failures import TenderError
-from wire.findings import Finding
+from wire.operating.findings import Finding
 
 PATIENCE = 5.0
 

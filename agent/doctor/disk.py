@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from agent.config import AgentConfig
 from agent.health import disk_check
-from wire.ballast import room
-from wire.findings import Finding
+from agent.settings.config import AgentConfig
+from wire.files.ballast import room
+from wire.operating.findings import Finding
 
 
 async def check(config: AgentConfig) -> Finding:

@@ -1,8 +1,8 @@
 """Can the owner's probe hooks be run, and by nobody else be changed?"""
 
-from agent.config import AgentConfig
-from wire.findings import Finding
+from agent.settings.config import AgentConfig
 from wire.hooks.program import not_runnable
+from wire.operating.findings import Finding
 
 
 async def check(config: AgentConfig) -> Finding:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from agent.config import AgentConfig
 from agent.identity import load_or_make
+from agent.settings.config import AgentConfig
 from wire import clock
 from wire.failures import TenderError
-from wire.findings import Finding
+from wire.operating.findings import Finding
 
 
 async def check(config: AgentConfig) -> Finding:

@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-from agent.config import AgentConfig
 from agent.executors.http_network import ENFORCED, enforcement
 from agent.executors.podman_socket import look
 from agent.offers import usual_socket
-from wire.findings import Finding
-from wire.params import engine_kind
+from agent.settings.config import AgentConfig
+from wire.jobs.params import engine_kind
+from wire.operating.findings import Finding
 
 UNIT = Path("/etc/systemd/system/tender-agent.service")
 OWN_UNIT = 'systemctl enable --now tender-podman, and set podman.socket = "/run/tender-podman/podman.sock"'

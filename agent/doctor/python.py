@@ -3,8 +3,8 @@
 import importlib.util
 import sys
 
-from agent.config import AgentConfig
-from wire.findings import Finding
+from agent.settings.config import AgentConfig
+from wire.operating.findings import Finding
 
 FLOOR = (3, 11)
 NEEDED = ("aiomqtt", "msgspec", "nacl", "cryptography", "sqlite_utils")

@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from agent.config import AgentConfig
-from wire.findings import Finding
-from wire.storage import NETWORKED, file_system, trial
+from agent.settings.config import AgentConfig
+from wire.files.storage import NETWORKED, file_system, trial
+from wire.operating.findings import Finding
 
 
 async def check(config: AgentConfig) -> Finding:

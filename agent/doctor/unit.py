@@ -2,10 +2,10 @@
 
 import asyncio
 
-from agent.config import AgentConfig
-from wire.findings import Finding
-from wire.systemd import Systemctl
-from wire.unit_state import judge
+from agent.settings.config import AgentConfig
+from wire.operating.findings import Finding
+from wire.operating.systemd import Systemctl
+from wire.operating.unit_state import judge
 
 UNIT = "tender-agent.service"
 

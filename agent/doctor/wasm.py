@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from agent.config import AgentConfig
 from agent.executors.wasm import WasmExecutor
-from wire.findings import Finding
-from wire.params import engine_kind
+from agent.settings.config import AgentConfig
+from wire.jobs.params import engine_kind
+from wire.operating.findings import Finding
 
 FLOOR = 50
 

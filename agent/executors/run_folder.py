@@ -11,7 +11,7 @@ import msgspec
 from agent.executors.base import ExitReport
 from wire import failpoints
 from wire.failures import Reason
-from wire.wholefile import sync_folder
+from wire.files.wholefile import sync_folder
 
 FILE_CAP = 64 * 1024
 """Bytes read of any of these files; ours are far smaller."""

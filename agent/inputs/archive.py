@@ -14,7 +14,7 @@ import msgspec
 from agent.inputs.gunzip import Gunzip
 from agent.inputs.tar_header import BLOCK, Header, read_header, read_pax
 from wire.failures import ExecutionFailed, Reason
-from wire.tree import MIB, bad_name, shown
+from wire.files.tree import MIB, bad_name, shown
 
 CHUNK = 256 * 1024
 EXTENSION_CAP = 64 * 1024

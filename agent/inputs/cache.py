@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from agent.disk_faults import disk_failure
-from wire import clock, failpoints, manifest
+from agent.files.disk_faults import disk_failure
+from wire import clock, failpoints
 from wire.failures import ExecutionFailed, InvalidRequest, TooLarge
+from wire.files import manifest
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,120}")
 _STAGING = ".staging-"

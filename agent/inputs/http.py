@@ -8,14 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from agent.files.transfer import Transfers
+from agent.files.transfer_orders import Download
 from agent.inputs.base import Estimate, Fetched
 from agent.inputs.cache import ContentCache
 from agent.params import flat, read
-from agent.transfer import Transfers
-from agent.transfer_orders import Download
 from wire.addresses import AddressPolicy
 from wire.failures import ExecutionFailed, Reason
-from wire.tree import GIB, bad_name, shown
+from wire.files.tree import GIB, bad_name, shown
 
 URL_CAP = 8 * 1024
 NAME_CAP = 200

@@ -16,13 +16,13 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from agent.disk_faults import disk_failure
+from agent.files.disk_faults import disk_failure
 from agent.inputs.archive import ArchiveLimits, unpack
 from agent.inputs.base import Estimate, Fetched
 from agent.inputs.cache import ContentCache
 from agent.params import flat, read
 from wire.failures import ExecutionFailed, Reason
-from wire.tree import MIB
+from wire.files.tree import MIB
 
 URL_CAP = 8 * MIB
 GZIP_TYPES = frozenset({"application/gzip", "application/x-gzip"})

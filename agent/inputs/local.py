@@ -14,12 +14,12 @@ from typing import Literal
 
 import msgspec
 
-from agent.disk_faults import disk_failure
+from agent.files.disk_faults import disk_failure
 from agent.inputs.base import Estimate, Fetched
 from agent.inputs.path_globs import AllowedPath
 from agent.params import flat, read
 from wire.failures import ExecutionFailed, Reason
-from wire.tree import shown
+from wire.files.tree import shown
 
 
 class _Params(msgspec.Struct, frozen=True, rename=flat, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.install.layout import IMAGES, Layout
 from wire.failures import NotFound, Unavailable
-from wire.wholefile import write_whole
+from wire.files.wholefile import write_whole
 
 SETTINGS = b"""# Settings of this box; the README has an example. The token is used once.
 # [hub]

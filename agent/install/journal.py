@@ -3,7 +3,7 @@
 import msgspec
 
 from agent.install.layout import Layout
-from wire.wholefile import write_whole
+from wire.files.wholefile import write_whole
 
 CAP = 64 * 1024
 

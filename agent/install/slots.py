@@ -9,7 +9,7 @@ import msgspec
 
 from agent.install.layout import SLOTS, Layout
 from wire.failures import Conflict
-from wire.wholefile import sync_folder, write_whole
+from wire.files.wholefile import sync_folder, write_whole
 
 STAMP = "slot.json"
 CAP = 256 * 1024

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from agent.install.layout import UNIT, Layout
 from wire import clock
 from wire.failures import Unavailable
-from wire.systemd import Systemctl
-from wire.wholefile import write_whole
+from wire.files.wholefile import write_whole
+from wire.operating.systemd import Systemctl
 
 LOOK_EACH = 0.25
 _START = re.compile(r"^ExecStart=(.*)$", re.MULTILINE)

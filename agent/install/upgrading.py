@@ -9,8 +9,8 @@ from agent.install import box, journal, rescue, slots, trial
 from agent.install.journal import Entry
 from agent.install.layout import PODMAN, UNIT, Layout
 from wire.failures import Conflict, TenderError, Unavailable
-from wire.only_one import only_one
-from wire.systemd import Systemctl
+from wire.files.only_one import only_one
+from wire.operating.systemd import Systemctl
 
 Build = Callable[[Layout, str], str]
 """Fills a slot; returns its version."""

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from agent.publishers.base import Location
-from wire import manifest
 from wire.failures import ExecutionFailed, Reason
-from wire.tree import open_beneath
+from wire.files import manifest
+from wire.files.tree import open_beneath
 
 
 class LocalPublisher:

@@ -7,17 +7,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.disk_faults import disk_failure
+from agent.files.disk_faults import disk_failure
+from agent.files.transfer import Transfers
+from agent.files.transfer_orders import PART_SIZE, S3Put
 from agent.params import flat, read
 from agent.publishers.base import Location
-from agent.transfer import Transfers
-from agent.transfer_orders import PART_SIZE, S3Put
 from wire.addresses import AddressPolicy
 from wire.failures import ExecutionFailed, Reason
-from wire.manifest import FILE_NAME, archive_name
+from wire.files.manifest import FILE_NAME, archive_name
+from wire.files.tree import shown
+from wire.files.wholefile import write_whole
 from wire.object_key import completed, filled
-from wire.tree import shown
-from wire.wholefile import write_whole
 
 KEY_BYTES = 1024
 _ENCODINGS = {"": "gzip", "gzip": "gzip", "plain": "plain"}

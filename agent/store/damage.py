@@ -7,7 +7,7 @@ import msgspec
 
 from wire import clock, failpoints
 from wire.database import damage, readable
-from wire.wholefile import sync_folder, write_whole
+from wire.files.wholefile import sync_folder, write_whole
 
 log = logging.getLogger(__name__)
 BESIDE = ("-wal", "-shm", "")

@@ -10,7 +10,7 @@ from agent.store import lanes
 from agent.store.records import Change, Execution
 from wire import clock
 from wire.database import Connection, Row
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.messages import ExecutionStatus, Order
 from wire.resources import Resources
 from wire.signing import OVERHEAD

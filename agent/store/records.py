@@ -4,7 +4,7 @@ import msgspec
 
 from agent.executors.base import Handle
 from wire.failures import Reason
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.messages import ExecutionStatus, Order, ResultRef
 from wire.resources import Resources
 from wire.states import LIVE_ON_NODE, TERMINAL_EXECUTIONS, Desired, ExecutionState

@@ -15,8 +15,8 @@ from agent.store.records import Hold, KeptResult
 from wire import free_pages
 from wire.database import Connection, Database
 from wire.failures import TenderError, Unavailable
+from wire.operating.supervisor import Writes
 from wire.processes.spawn import run_capped
-from wire.supervisor import Writes
 
 MIGRATION_TIME = 60.0
 _ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from wire.wholefile import write_once
+from wire.files.wholefile import write_once
 
 
 class Order(msgspec.Struct, frozen=True):

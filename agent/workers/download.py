@@ -11,8 +11,8 @@ from typing import NoReturn
 import certifi
 import httpx
 
-from agent.disk_faults import disk_failure
-from agent.transfer_orders import Download
+from agent.files.disk_faults import disk_failure
+from agent.files.transfer_orders import Download
 from agent.workers.guard import guarded, refusal_in
 from agent.workers.progress import Meter
 from wire import failpoints

@@ -6,8 +6,8 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from agent.domains import Domains, is_address
 from agent.executors.http_network import Way
+from agent.steps.domains import Domains, is_address
 from wire.addresses import AddressPolicy
 
 LOOK_UP, CONNECT = 10.0, 10.0

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import IO
 
 from agent.workers.progress import Meter
-from wire import failpoints, manifest
+from wire import failpoints
 from wire.failures import ExecutionFailed, Reason
-from wire.manifest import File, Manifest
-from wire.tree import open_beneath, shown
+from wire.files import manifest
+from wire.files.manifest import File, Manifest
+from wire.files.tree import open_beneath, shown
 
 LEVEL = 6
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from agent.transfer_orders import Progress
+from agent.files.transfer_orders import Progress
 from wire import clock
 
 EVERY = 0.5

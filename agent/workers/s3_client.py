@@ -16,7 +16,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from agent.transfer_orders import S3Put
+from agent.files.transfer_orders import S3Put
 from agent.workers.guard import refusal_in
 from wire.failures import ExecutionFailed, Reason
 

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from agent.transfer_orders import S3Put
+from agent.files.transfer_orders import S3Put
 from agent.workers.progress import Meter
 from agent.workers.s3_client import missing, upload_gone
 from agent.workers.upload_journal import Upload, UploadJournal
 from wire import failpoints
 from wire.failures import ExecutionFailed, Reason
-from wire.tree import MIB
+from wire.files.tree import MIB
 
 MOST_PARTS = 10_000
 BEGINNINGS = 3

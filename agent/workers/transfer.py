@@ -12,8 +12,8 @@ import threading
 
 import msgspec
 
-from agent.disk_faults import disk_failure
-from agent.transfer_orders import LINE_CAP, Done, Download, Failed, Order, Report
+from agent.files.disk_faults import disk_failure
+from agent.files.transfer_orders import LINE_CAP, Done, Download, Failed, Order, Report
 from agent.workers.progress import Meter
 from wire.failures import ExecutionFailed, Reason
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import msgspec
 
-from agent.transfer_orders import S3Put
+from agent.files.transfer_orders import S3Put
 from agent.workers.guard import guarded
 from agent.workers.pack import damaged, open_listed, pack
 from agent.workers.progress import Meter
 from agent.workers.s3_client import make_client, our_reasons
 from agent.workers.s3_objects import Objects, Source
-from wire import manifest
 from wire.addresses import AddressPolicy
-from wire.manifest import File, Manifest
+from wire.files import manifest
+from wire.files.manifest import File, Manifest
 
 CHUNK = 1024 * 1024
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from wire.wholefile import write_whole
+from wire.files.wholefile import write_whole
 
 
 class Upload(msgspec.Struct, forbid_unknown_fields=True):

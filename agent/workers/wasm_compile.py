@@ -16,7 +16,7 @@ from agent.executors.wasm_orders import ModuleFile
 from agent.executors.wasm_spec import refusal
 from wire import failpoints
 from wire.failures import ExecutionFailed, Reason
-from wire.wholefile import sync_folder
+from wire.files.wholefile import sync_folder
 
 CPU_SECONDS = 300
 MEMORY = 3 * 1024**3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.workers.file_system import sync_file_system
 from wire.failures import Reason
-from wire.tree import shown
+from wire.files.tree import shown
 
 _MANY = 32  # above this one sync of the file system costs less than one for each file
 

@@ -11,13 +11,13 @@ from typing import NoReturn
 import msgspec
 import wasmtime
 
-from agent.disk_faults import PASSING
 from agent.executors.base import ExitReport
 from agent.executors.capped import CappedStream
 from agent.executors.process_names import birth_of, boot_id
 from agent.executors.run_folder import RunFolder, Started
 from agent.executors.wasm_orders import Answer, Orders
 from agent.executors.wasm_spec import refusal
+from agent.files.disk_faults import PASSING
 from agent.workers.wasm_cache import ModuleCache
 from agent.workers.wasm_compile import end_compilers
 from agent.workers.wasm_guest import Ended, run_guest

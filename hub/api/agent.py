@@ -11,8 +11,8 @@ from hub.api.clients import version as level
 from hub.config import HubConfig
 from hub.parts import Hub
 from wire import clock
-from wire.job import JOB_TYPES, JobDefaults
-from wire.job_parse import DEFAULT_CPU, DEFAULT_MEMORY
+from wire.jobs.job import JOB_TYPES, JobDefaults
+from wire.jobs.parse import DEFAULT_CPU, DEFAULT_MEMORY
 
 
 @get("/api/v1/agent/alive", tags=["agent"])

@@ -12,7 +12,7 @@ from hub.api.bodies import Req, decoded, read_body
 from hub.api.gate import caller_of
 from hub.api.jobs import hub_of
 from wire.failures import TenderError, TooLarge
-from wire.job_parse import parse_submission
+from wire.jobs.parse import parse_submission
 
 MOST = 1000
 """Jobs in one request."""

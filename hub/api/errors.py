@@ -6,7 +6,7 @@ from typing import Any, cast
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from hub.submission import NoChange
+from hub.jobs.submission import NoChange
 from wire import failures
 
 log = logging.getLogger(__name__)

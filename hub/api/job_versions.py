@@ -16,7 +16,7 @@ from hub.store import rollouts, search
 from hub.store.records import JobRecord, RolloutRecord
 from wire import clock
 from wire.database import Connection
-from wire.job_parse import parse_submission
+from wire.jobs.parse import parse_submission
 
 SMALL = 64 * 1024
 VERSIONS_MOST = 200

@@ -20,9 +20,9 @@ from hub.store.records import ExecutionRecord, JobRecord
 from hub.store.search import Page
 from wire.database import Connection
 from wire.failures import InvalidRequest, at
-from wire.job import Constraint
-from wire.job_parse import parse_job, parse_submission
-from wire.job_wire import to_wire
+from wire.jobs.job import Constraint
+from wire.jobs.parse import parse_job, parse_submission
+from wire.jobs.shape import to_wire
 from wire.states import TERMINAL_JOBS, JobState
 
 WAIT_MOST = 60.0

@@ -17,8 +17,8 @@ from hub.api.bodies import check_page
 from hub.api.connections import client_of
 from hub.api.gate import caller_of
 from hub.api.paging import is_true
-from hub.joblogs import Line
-from hub.outputs import Note, Wanted
+from hub.logs.jobs import Line
+from hub.logs.outputs import Note, Wanted
 from hub.parts import Hub
 from hub.store import jobs as jobs_store
 from hub.store import search

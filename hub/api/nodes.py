@@ -11,7 +11,7 @@ from hub.api import selectors, shapes
 from hub.api.bodies import Req, decoded, read_body
 from hub.api.jobs import hub_of
 from hub.api.paging import is_true
-from hub.registry import Node
+from hub.fleet.registry import Node
 from wire import clock
 from wire.enrolment import REQUEST_CAP
 from wire.failures import InvalidRequest, at

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from wire.constraints import NUMERIC, OPERATORS, matches, number
 from wire.failures import InvalidRequest, at
-from wire.job import Constraint
+from wire.jobs.constraints import NUMERIC, OPERATORS, matches, number
+from wire.jobs.job import Constraint
 
 MOST = 64
 _KEY = r"(?P<key>[^\s,=!()<>]{1,253})"

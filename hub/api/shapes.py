@@ -3,10 +3,10 @@
 from typing import Any
 
 from hub.api.clients import version
-from hub.registry import Node
+from hub.fleet.registry import Node
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
-from wire.job_wire import to_wire
+from wire.jobs.shape import to_wire
 from wire.resources import Resources
 from wire.states import Desired, ExecutionState, Membership
 

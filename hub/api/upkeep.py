@@ -10,7 +10,7 @@ from hub.api import shapes
 from hub.api.bodies import Req, decoded, read_body
 from hub.api.jobs import hub_of
 from hub.api.paging import seconds_of
-from hub.registry import Node
+from hub.fleet.registry import Node
 from wire import clock
 
 SMALL = 16 * 1024

@@ -10,7 +10,7 @@ from hub.api import shapes
 from hub.api.bodies import Req
 from hub.api.jobs import find_job, hub_of
 from hub.api.paging import LIMIT_MOST, page_of, page_token
-from hub.auction import so_far
+from hub.auctions.auction import so_far
 from hub.store import tenders as tenders_store
 from hub.store.records import TenderRecord
 from wire.database import Connection

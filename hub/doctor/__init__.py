@@ -5,8 +5,8 @@ from functools import partial
 
 from hub.doctor import backups, broker, certificates, clocks, database, folder, policy, ports, unit, users
 from hub.doctor.subject import Subject
-from wire import findings
-from wire.findings import Finding
+from wire.operating import findings
+from wire.operating.findings import Finding
 
 CHECKS: tuple[tuple[str, Callable[[Subject], Awaitable[Finding]]], ...] = (
     ("data", folder.check),

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from hub.backup import last_backup
+from hub.backups.backup import last_backup
 from hub.doctor.subject import Subject
 from wire import clock
-from wire.findings import Finding
+from wire.operating.findings import Finding
 
 NAME = "backups"
 OLD_DAYS = 7.0

@@ -4,14 +4,14 @@ import asyncio
 import ssl
 from pathlib import Path
 
+from hub.broker.leftover import lives
+from hub.broker.mosquitto import ASIDE, FLOOR, MAX_PACKET, find_binary, version_of
 from hub.doctor import outside_broker
 from hub.doctor.ports import kept_port
 from hub.doctor.subject import Subject
-from hub.leftover import lives
-from hub.mosquitto import ASIDE, FLOOR, MAX_PACKET, find_binary, version_of
 from wire.failures import TenderError
-from wire.findings import Finding
 from wire.link import mutual_tls
+from wire.operating.findings import Finding
 
 NAME = "broker"
 PATIENCE = 5.0

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from hub.doctor.subject import Subject
 from wire import clock
-from wire.findings import Finding
+from wire.operating.findings import Finding
 
 NAME = "certificates"
 DAY = 86_400

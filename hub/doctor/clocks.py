@@ -8,7 +8,7 @@ from hub.doctor.subject import Subject
 from hub.store.newest import newest
 from wire import clock
 from wire.database import look
-from wire.findings import Finding
+from wire.operating.findings import Finding
 
 NAME = "clock"
 BUILT = 1_790_000_000

@@ -6,9 +6,9 @@ from pathlib import Path
 from hub.doctor.subject import Subject
 from hub.store import schema
 from wire.database import Connection, look
-from wire.findings import Finding
+from wire.files.storage import trial
+from wire.operating.findings import Finding
 from wire.quantities import format_size
-from wire.storage import trial
 
 NAME = "database"
 QUICK_ABOVE = 512 * 1024**2

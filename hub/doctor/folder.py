@@ -5,9 +5,9 @@ import stat
 from pathlib import Path
 
 from hub.doctor.subject import Subject
-from wire.findings import Finding
+from wire.files.storage import NETWORKED, existing, file_system
+from wire.operating.findings import Finding
 from wire.quantities import format_size
-from wire.storage import NETWORKED, existing, file_system
 
 NAME = "data"
 LOW, NONE = 2 * 1024**3, 256 * 1024**2

@@ -3,11 +3,11 @@
 import asyncio
 import ssl
 
+from hub.broker.mosquitto import MAX_PACKET
 from hub.doctor.subject import Subject
-from hub.mosquitto import MAX_PACKET
 from wire.failures import TenderError
-from wire.findings import Finding
 from wire.link import Options, mutual_tls, trial
+from wire.operating.findings import Finding
 from wire.session import Outgoing
 from wire.topics import Address, Channel, Topics
 

@@ -3,7 +3,7 @@
 from hub.doctor.subject import Subject
 from hub.policy import load
 from wire.failures import TenderError
-from wire.findings import Finding
+from wire.operating.findings import Finding
 
 NAME = "policy"
 

@@ -3,10 +3,10 @@
 import socket
 from pathlib import Path
 
+from hub.broker.leftover import lives
 from hub.doctor.listeners import listener_of, name_of
 from hub.doctor.subject import Subject
-from hub.leftover import lives
-from wire.findings import Finding
+from wire.operating.findings import Finding
 
 NAME = "ports"
 

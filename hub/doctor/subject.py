@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hub.config import HubConfig
 from hub.folder import FILE, LOCK
-from wire.only_one import holder
+from wire.files.only_one import holder
 
 
 @dataclass(frozen=True)

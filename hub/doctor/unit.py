@@ -3,9 +3,9 @@
 import asyncio
 
 from hub.doctor.subject import Subject
-from wire.findings import Finding
-from wire.systemd import Systemctl
-from wire.unit_state import judge
+from wire.operating.findings import Finding
+from wire.operating.systemd import Systemctl
+from wire.operating.unit_state import judge
 
 UNIT = "tender-hub.service"
 

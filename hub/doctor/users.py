@@ -5,7 +5,7 @@ import asyncio
 from hub.doctor.subject import Subject
 from hub.store import users as users_store
 from wire.database import look
-from wire.findings import Finding
+from wire.operating.findings import Finding
 
 NAME = "users"
 

@@ -15,7 +15,7 @@ import msgspec
 from hub.scheduler.rollout import UPDATED
 from hub.scheduler.steps import OVER, Facts, Judge, LookAgain, S, Step, StopExecution
 from hub.store.records import ExecutionRecord
-from wire.job import Disconnect
+from wire.jobs.job import Disconnect
 from wire.states import LIVE_ON_NODE, TERMINAL_JOBS, Desired, ExecutionState, JobType
 
 UNKNOWN_AFTER = 30.0

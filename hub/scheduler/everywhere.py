@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hub.ranking import Ranked, lacked_room
+from hub.auctions.ranking import Ranked, lacked_room
 from hub.scheduler import failing
 from hub.scheduler.absent import is_absent
 from hub.scheduler.rollout import gate, is_healthy, may_replace

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hub.ranking import shortage
+from hub.auctions.ranking import shortage
 from hub.scheduler.steps import Facts, MoveJob
 from hub.store.records import ExecutionRecord, Why
 from wire.failures import Reason

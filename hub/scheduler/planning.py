@@ -1,6 +1,6 @@
 """The plan for one job, by its state and type.
 
-`plan` reads no clock, no store and no link; the performer in `hub/dispatch.py` carries the steps out.
+`plan` reads no clock, no store and no link; the performer in `hub/jobs/dispatch.py` carries the steps out.
 """
 
 from hub.scheduler import absent, failing

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hub.ranking import Ranked
+from hub.auctions.ranking import Ranked
 from hub.store.records import ExecutionRecord, JobRecord, RolloutRecord, TenderRecord, Why
 from wire.messages import HeldItem
 from wire.states import Desired, ExecutionState, JobState, JobType, RolloutState

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
-from hub.judgement import is_fault
-from hub.ranking import ASLEEP, AWAY, COOLING, Ranked, lacked_room
+from hub.auctions.judgement import is_fault
+from hub.auctions.ranking import ASLEEP, AWAY, COOLING, Ranked, lacked_room
 from hub.scheduler import failing
 from hub.scheduler.absent import is_absent, word_is_due
 from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgain, OpenTender, S, Step

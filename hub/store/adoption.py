@@ -8,7 +8,7 @@ from hub.store import jobs as jobs_store
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord
 from wire import clock
 from wire.database import Connection
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.messages import Order
 from wire.quantities import resources
 from wire.states import Desired, ExecutionState, JobState, JobType

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from hub.ids import new_id
+from hub.jobs.ids import new_id
 from hub.store import executions
 from hub.store.records import ExecutionRecord, JobRecord
 from hub.store.webhook_records import DeliveryRecord, DeliveryState, Settled, WebhookRecord

@@ -2,8 +2,8 @@
 
 import msgspec
 
+from hub.fleet.tokens import TokenUse
 from hub.store import rows
-from hub.tokens import TokenUse
 from wire import clock
 from wire.database import Connection
 from wire.messages import Capabilities, Health, Held, NodeStatus

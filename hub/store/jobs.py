@@ -12,7 +12,7 @@ from hub.store.schema import OPEN_JOBS, either
 from wire import clock
 from wire.database import Connection
 from wire.failures import Conflict, NotFound
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.states import (
     JOB_MOVES,
     TERMINAL_JOBS,

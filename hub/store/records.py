@@ -3,7 +3,7 @@
 import msgspec
 
 from wire.failures import Reason
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.messages import ExecutionStatus
 from wire.resources import Resources
 from wire.states import Desired, ExecutionState, JobState, JobType, RolloutState, TenderState

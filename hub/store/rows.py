@@ -6,7 +6,7 @@ import msgspec
 
 from hub.store.records import BidRecord, EventRecord, ExecutionRecord, JobRecord, RolloutRecord, TenderRecord
 from wire.database import Connection, Row
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.messages import ExecutionStatus
 from wire.resources import Resources
 from wire.states import Desired, ExecutionState, JobState, JobType, RolloutState, TenderState

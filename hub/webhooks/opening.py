@@ -19,7 +19,7 @@ from hub.webhooks.retrying import Result
 from hub.webhooks.sending import Sender
 from hub.webhooks.signing import Vault
 from wire.database import Connection, Database
-from wire.wholefile import write_once
+from wire.files.wholefile import write_once
 
 KEY = "pki/webhook.key"
 

@@ -7,7 +7,7 @@ import msgspec
 
 from hub import audit
 from hub.access.callers import Caller
-from hub.ids import new_id
+from hub.jobs.ids import new_id
 from hub.policy import WebhookPolicy
 from hub.store import deliveries
 from hub.store import webhooks as store

@@ -6,8 +6,8 @@ from hub.policy import WebhookPolicy
 from hub.store.webhook_records import Filter
 from wire.addresses import AddressPolicy
 from wire.failures import ExecutionFailed, InvalidRequest
-from wire.job import JOB_TYPES
-from wire.job_limits import LABEL_VALUE, LABELS, NAME
+from wire.jobs.job import JOB_TYPES
+from wire.jobs.limits import LABEL_VALUE, LABELS, NAME
 from wire.states import TERMINAL_JOBS
 
 URL_MOST = 2000

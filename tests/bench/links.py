@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from agent.config import PROFILES
+from agent.settings.config import PROFILES
 from tests.support.faults import Relay, broker_port, look_elsewhere, relay_to
 from tests.support.fleet import AgentProcess, Fleet
 from wire import clock

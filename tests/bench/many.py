@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.ids import new_id
+from hub.jobs.ids import new_id
 from hub.store import executions as executions_store
 from hub.store import fleet, schema
 from hub.store import jobs as jobs_store
@@ -15,8 +15,8 @@ from hub.store import tenders as tenders_store
 from hub.store.records import BidRecord, EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
 from wire.database import Connection, Database
-from wire.job import Job
-from wire.job_parse import parse_submission
+from wire.jobs.job import Job
+from wire.jobs.parse import parse_submission
 from wire.messages import ExecutionStatus, ResultRef
 from wire.migration import migrate
 from wire.resources import Resources

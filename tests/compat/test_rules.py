@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.hub_bench import hub_bench
 from tests.support.job_documents import CONTAINER, WASM, bent
-from wire import job_limits as limits
+from wire.jobs import limits
 
 RULES = json.loads((Path(__file__).parent / "rules.json").read_text())
 DOCUMENTS = {

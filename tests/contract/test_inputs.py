@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from agent.files.transfer import Transfers
 from agent.inputs.archive import ArchiveLimits
 from agent.inputs.base import InputSource
 from agent.inputs.cache import ContentCache
 from agent.inputs.http import HttpSource, file_name
 from agent.inputs.inline import InlineSource
 from agent.inputs.local import LocalSource
-from agent.transfer import Transfers
 from tests.support.tars import tar_gz
 from tests.support.web import WebServer, answer, web_server
 from wire.failures import ExecutionFailed

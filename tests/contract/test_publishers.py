@@ -8,15 +8,15 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from agent.files.transfer import Transfers
 from agent.inputs.archive import unpack
 from agent.publishers.base import Location, Publisher
 from agent.publishers.local import LocalPublisher, open_blob
 from agent.publishers.s3 import S3Publisher
-from agent.transfer import Transfers
 from tests.support.results import NAMES, files, make_result, unpacked
 from tests.support.s3 import S3Server, s3_fixture  # noqa: F401
-from wire import manifest
 from wire.failures import ExecutionFailed
+from wire.files import manifest
 
 
 class Bench(msgspec.Struct):

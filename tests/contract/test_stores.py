@@ -17,7 +17,7 @@ from hub.store import jobs as jobs_store
 from hub.store.records import EventRecord
 from tests.support import records
 from wire.database import Database
-from wire.job import Engine, Job, Task
+from wire.jobs.job import Engine, Job, Task
 from wire.messages import ExecutionStatus, Order
 from wire.migration import migrate
 from wire.resources import Resources

@@ -7,10 +7,10 @@ from typing import Any
 
 import agent.bidding.capacity
 import hub.assembly
-import hub.registry
+import hub.fleet.registry
 from agent.store import memory
 from hub.inbox import Inbox
-from hub.tracker import Applied, Tracker
+from hub.jobs.tracker import Applied, Tracker
 from tests.fault.sim import seams
 from tests.fault.sim.disk import Stored
 from tests.fault.sim.files import Synced
@@ -72,7 +72,7 @@ def no_dedupe() -> contextlib.AbstractContextManager[None]:
     return _instead(memory, "buried", lambda _connection, _execution_id: False)
 
 
-class _AnyEpoch(hub.registry.Registry):
+class _AnyEpoch(hub.fleet.registry.Registry):
     """Believes a will however late it comes."""
 
     def take(self, node_id: str, document: Any) -> Any:

@@ -11,9 +11,9 @@ from agent.store import memory
 from agent.workers.upload_journal import UploadJournal
 from tests.fault import checker
 from tests.fault.power_worker import NODE
-from wire import manifest
 from wire.database import Connection, Database
 from wire.failures import TenderError
+from wire.files import manifest
 
 Fact = list[Any]
 

@@ -17,22 +17,22 @@ from agent.executors.base import Handle
 from agent.store.records import Change, Hold, KeptResult
 from agent.store.store import Store
 from agent.workers.upload_journal import Upload, UploadJournal
-from hub import tracker
-from hub.auction import Outcome
-from hub.awards import end_tender
+from hub.auctions.auction import Outcome
+from hub.auctions.awards import end_tender
 from hub.blobs import Blobs
+from hub.jobs import tracker
 from hub.store import fleet, jobs, tenders
 from hub.store.history import of_execution
 from tests.support import records
-from wire import manifest
 from wire.database import Connection, Database
-from wire.job import Engine, Job, Task
+from wire.files import manifest
+from wire.files.wholefile import write_whole
+from wire.jobs.job import Engine, Job, Task
 from wire.messages import Order, ResultRef
 from wire.resources import Resources
 from wire.signing import OVERHEAD
 from wire.states import ExecutionState as E
 from wire.states import JobType, TenderState
-from wire.wholefile import write_whole
 
 NODE = "n-1"
 SPEC = Job(name="j", type="batch", tasks=[Task(engine=Engine("fake"))])

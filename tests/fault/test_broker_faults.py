@@ -6,10 +6,10 @@ import signal
 import pytest
 import pytest_asyncio
 
+from hub.broker.mosquitto import ASIDE, STORE
 from hub.config import HubConfig
 from hub.doctor import broker as broker_check
 from hub.doctor.subject import Subject
-from hub.mosquitto import ASIDE, STORE
 from tests.support.faults import broker_port, frozen, look_elsewhere, relay_to
 from tests.support.fleet import Fleet
 from tests.support.scenario import (

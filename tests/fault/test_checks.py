@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hub.registry import Node
+from hub.fleet.registry import Node
 from tests.fault.checker import check
 from tests.fault.sim import canary, orders
 from tests.fault.sim.chaos import Action

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from hub.ids import new_id
+from hub.jobs.ids import new_id
 from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
 from tests.bench.many import event_record, execution_record, job_record, small_job
@@ -17,7 +17,7 @@ from wire import clock
 from wire import messages as m
 from wire.database import Connection, Database
 from wire.enrolment import EnrolmentReply
-from wire.job_parse import parse_submission
+from wire.jobs.parse import parse_submission
 from wire.link import Link, Options, mutual_tls
 from wire.outbox import Outbox
 from wire.signing import Keyring

@@ -11,7 +11,7 @@ from tests.support.agent_bench import AgentBench, agent_bench, eventually, store
 from tests.support.cdi import gpus_fixture
 from tests.support.podman import IMAGE, TestPodman, podman_fixture, podman_parts_fixture
 from tests.support.web import answer, web_server
-from wire.job import Engine, Job, Network, Port, ResourcesSpec, Task
+from wire.jobs.job import Engine, Job, Network, Port, ResourcesSpec, Task
 from wire.resources import Resources
 from wire.states import Desired
 from wire.states import ExecutionState as E

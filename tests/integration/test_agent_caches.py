@@ -11,7 +11,7 @@ import pytest
 from tests.support.agent_bench import AgentBench, agent_bench
 from tests.support.hub_double import fake_job
 from tests.support.tars import tar_gz
-from wire.job import InputSource, Job, Source
+from wire.jobs.job import InputSource, Job, Source
 from wire.states import Desired
 from wire.states import ExecutionState as E
 

@@ -14,7 +14,7 @@ from agent.store.records import Execution
 from agent.voice import Voice
 from tests.support.hub_bench import until
 from wire import messages as m
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.resources import Resources
 from wire.signing import Signer
 from wire.states import Desired

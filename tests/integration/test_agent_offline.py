@@ -12,7 +12,7 @@ from tests.support.agent_bench import AgentBench, agent_bench, eventually, rewri
 from tests.support.hub_double import fake_job, wasm_job
 from tests.support.wat import Program
 from wire import messages as m
-from wire.job import Retry
+from wire.jobs.job import Retry
 from wire.states import Desired, NodeState
 from wire.states import ExecutionState as E
 

@@ -6,7 +6,7 @@ import msgspec
 
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job
-from wire.job import Publisher
+from wire.jobs.job import Publisher
 from wire.resources import Resources
 from wire.states import Desired
 from wire.states import ExecutionState as E

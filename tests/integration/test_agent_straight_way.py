@@ -8,9 +8,9 @@ import pytest
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job, wasm_job
 from tests.support.wat import Program
-from wire import manifest
 from wire import messages as m
-from wire.job import Constraint, Engine, Job
+from wire.files import manifest
+from wire.jobs.job import Constraint, Engine, Job
 from wire.resources import Resources
 from wire.states import Desired, NodeState
 from wire.states import ExecutionState as E

@@ -6,7 +6,7 @@ import pytest
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job
 from wire import messages as m
-from wire.job import ResultPath
+from wire.jobs.job import ResultPath
 from wire.link import Outgoing
 from wire.signing import Signer
 from wire.states import Desired, NodeState

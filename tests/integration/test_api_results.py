@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from tests.support.hub_process import wasm_job
-from wire import manifest as manifests
 from wire import messages as m
+from wire.files import manifest as manifests
 from wire.states import ExecutionState, NodeState
 from wire.topics import Channel
 

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hub.api.routes import make_api
 from hub.api.rules import JOBS, NODES, WEBHOOKS, is_change, shape
-from hub.keeping import Keeping
+from hub.keeping.rules import Keeping
 from tests.support.enrolment import Applicant
 from tests.support.hub_bench import hub_bench
 from tests.support.hub_process import wasm_job

@@ -9,7 +9,7 @@ import pytest
 from agent.bidding.bidder import Bidder, fit
 from agent.bidding.hook_child import ask_child
 from agent.bidding.judges import Rules
-from agent.config import BiddingSettings
+from agent.settings.config import BiddingSettings
 from tests.support.bidding import GB, MB, facts, invitation, job, ledger, local_input, node
 from wire.failures import Reason
 from wire.hooks.asking import Hooks

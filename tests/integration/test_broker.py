@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from hub import launch
-from hub.broker import ManagedBroker
-from hub.mosquitto import ASIDE, STORE, BrokerSettings, find_binary
+from hub.broker.managed import ManagedBroker
+from hub.broker.mosquitto import ASIDE, STORE, BrokerSettings, find_binary
 from hub.pki import Credentials, Pki
 from tests.support.broker import HUB, BrokerBench, bench, broker_bench, client_context, issue
 from tests.support.mqtt import PlainClient

@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job
-from wire.job import Disconnect
+from wire.jobs.job import Disconnect
 from wire.states import ExecutionState as E
 
 __all__ = ["agent_bench"]

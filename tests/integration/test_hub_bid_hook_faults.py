@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hub.bid_hooks import BidHooks
-from hub.hook_rules import BidRules
+from hub.auctions.bid_hooks import BidHooks
+from hub.auctions.hook_rules import BidRules
 from tests.support.bid_hooks import JSON, bids, counted, ended, hooked, patient, script_fixture, told
 from tests.support.hookserver import dripping, hook_server, plain, raw
 from tests.support.hub_bench import hub_bench, until

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
+from hub.broker.mosquitto import find_binary
 from hub.config import HubConfig
 from hub.doctor import broker, examine, outside_broker
 from hub.doctor.subject import Subject
-from hub.mosquitto import find_binary
 from tests.support.broker import bench as bench  # noqa: PLC0414  a fixture
 from tests.support.hub_process import HubProcess
 from tests.support.scenario import until

@@ -73,7 +73,7 @@ async def test_a_node_that_keeps_claiming_what_nobody_wants_is_told_again_and_th
     bench, caplog
 ):
     node = Claiming(bench, await bench.node("north"), m.HeldItem("e-foreign", 2, E.RUNNING))
-    with caplog.at_level(logging.INFO, "hub.drift"):
+    with caplog.at_level(logging.INFO, "hub.fleet.drift"):
         await node.say()
         drift = await until(lambda: drift_of(bench, node.node))
         assert set(drift.what) == {"e-foreign"}

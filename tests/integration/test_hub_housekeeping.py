@@ -7,9 +7,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from hub.broker import ManagedBroker
-from hub.housekeeping import Housekeeping
-from hub.mosquitto import BrokerSettings
+from hub.broker.managed import ManagedBroker
+from hub.broker.mosquitto import BrokerSettings
+from hub.keeping.housekeeping import Housekeeping
 from hub.pki import Pki
 from tests.support.hub_bench import until
 from wire import clock

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
-from hub.logs import GRANT, HELD, Logs
+from hub.logs.streams import GRANT, HELD, Logs
 from tests.support.hub_bench import E, until
 from tests.support.hub_process import wasm_job
 from tests.support.listening import listening

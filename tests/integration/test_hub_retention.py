@@ -8,7 +8,7 @@ import time
 import msgspec
 import pytest
 
-from hub.keeping import Keeping, read_keeping
+from hub.keeping.rules import Keeping, read_keeping
 from hub.store import jobs as jobs_store
 from hub.store import retention as store
 from hub.store import rows, search

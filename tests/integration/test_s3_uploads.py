@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from agent.files.transfer import Transfers
 from agent.inputs.archive import unpack
 from agent.publishers.s3 import S3Publisher, object_key
-from agent.transfer import Transfers
 from tests.support.results import NAMES, files, make_result, unpacked
 from tests.support.s3 import S3Server, s3_fixture  # noqa: F401
 from tests.support.web import Link, answer, link_to, web_server

@@ -10,7 +10,7 @@ from agent.sleeping import following
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job
 from wire import messages as m
-from wire.job import Disconnect
+from wire.jobs.job import Disconnect
 from wire.states import ExecutionState, NodeState
 
 __all__ = ["agent_bench"]

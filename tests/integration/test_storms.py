@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator
 import msgspec
 import pytest
 
-from hub.enrolment import KnownNode
-from hub.registry import Node
+from hub.fleet.enrolment import KnownNode
+from hub.fleet.registry import Node
 from tests.support.broker import BrokerBench, broker_bench
 from tests.support.hub_bench import BenchNode, hub_bench, until
 from tests.support.hub_process import wasm_job

@@ -13,9 +13,9 @@ from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.broker import BrokerBench, broker_bench
 from tests.support.faults import Relay, relay_to
 from tests.support.hub_double import fake_job
-from wire import manifest
 from wire import messages as m
 from wire.failures import Reason, Unavailable
+from wire.files import manifest
 from wire.link import Link, Options, Outgoing, Packet
 from wire.states import ExecutionState
 

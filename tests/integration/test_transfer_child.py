@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.transfer import Transfers
-from agent.transfer_orders import Download
+from agent.files.transfer import Transfers
+from agent.files.transfer_orders import Download
 from tests.support.web import answer, web_server
 from wire.failures import ExecutionFailed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from hub.broker import ManagedBroker
-from hub.mosquitto import BrokerSettings
+from hub.broker.managed import ManagedBroker
+from hub.broker.mosquitto import BrokerSettings
 from hub.pki import Pki
 from tests.support.fleet import AgentProcess, Fleet
 from tests.support.hub_process import HubProcess

@@ -20,7 +20,7 @@ from tests.support.s3 import S3Server
 from tests.support.scenario import Traced, completes_once, executions, outcomes, settings, traced_job, why
 from tui.results import verify
 from tui.unpack import unpack
-from wire.manifest import FILE_NAME, archive_name
+from wire.files.manifest import FILE_NAME, archive_name
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

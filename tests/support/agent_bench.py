@@ -14,9 +14,9 @@ from typing import Any
 import pytest_asyncio
 
 from agent import app
-from agent.config import AgentConfig, read
 from agent.identity import Identity, Joined, load_or_make
 from agent.parts import Parts
+from agent.settings.config import AgentConfig, read
 from agent.store.store import Store
 from tests.support.broker import BrokerBench, broker_bench, make_csr
 from tests.support.hub_double import HubDouble

@@ -5,9 +5,9 @@ from agent.bidding.facts import Facts, InputFact, JobFacts, NodeFacts
 from agent.bidding.room import Room
 from agent.executors.base import EngineFacts
 from agent.inputs.base import Estimate
-from agent.limits import Capacity
+from agent.settings.limits import Capacity
 from wire.failures import Reason
-from wire.job import Constraint, Engine, InputSource, Job, Network, Port, Publisher, Source, Task
+from wire.jobs.job import Constraint, Engine, InputSource, Job, Network, Port, Publisher, Source, Task
 from wire.messages import Invitation
 from wire.resources import Resources
 from wire.states import JobType, NodeState

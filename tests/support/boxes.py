@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import standin_systemd
-from wire.systemd import Systemctl
+from wire.operating.systemd import Systemctl
 
 PATIENCE = 20
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from hub.broker import ManagedBroker
-from hub.mosquitto import BrokerSettings
+from hub.broker.managed import ManagedBroker
+from hub.broker.mosquitto import BrokerSettings
 from hub.pki import Credentials, Pki
 
 HUB = "h-bench"

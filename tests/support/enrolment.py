@@ -11,21 +11,21 @@ from typing import Any
 
 import msgspec
 
-from hub.auctioneer import Auctioneer
-from hub.bid_hooks import BidHooks
+from hub.auctions.auctioneer import Auctioneer
+from hub.auctions.bid_hooks import BidHooks
+from hub.auctions.orders import Orders
 from hub.blobs import Blobs
-from hub.board import Board
 from hub.courier import Courier
-from hub.dispatch import Dispatcher
-from hub.enrolment import Enrolment, HubFacts
-from hub.membership import Members
-from hub.orders import Orders
+from hub.fleet.enrolment import Enrolment, HubFacts
+from hub.fleet.membership import Members
+from hub.fleet.registry import Registry
+from hub.fleet.tokens import TokenDesk
+from hub.jobs.board import Board
+from hub.jobs.dispatch import Dispatcher
+from hub.jobs.quotas import Quotas
 from hub.pki import Pki
 from hub.policy import Policy
-from hub.quotas import Quotas
-from hub.registry import Registry
 from hub.store.schema import SCHEMA, VERSION
-from hub.tokens import TokenDesk
 from tests.support.broker import make_csr
 from tests.support.served_port import served_port
 from wire import clock

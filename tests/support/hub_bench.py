@@ -15,13 +15,13 @@ from hub.api.routes import make_api
 from hub.assembly import build
 from hub.audit import AuditedDatabase
 from hub.config import HubConfig
-from hub.enrolment import KnownNode
+from hub.fleet.enrolment import KnownNode
 from hub.parts import Hub
 from hub.pki import Pki
 from hub.store import schema
-from wire import manifest as manifests
 from wire import messages as m
 from wire.failures import Reason
+from wire.files import manifest as manifests
 from wire.link import Link, Outgoing, Packet
 from wire.migration import migrate
 from wire.resources import Resources

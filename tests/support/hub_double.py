@@ -9,7 +9,7 @@ import msgspec
 from tests.support.broker import BrokerBench
 from tests.support.mqtt import PlainClient
 from wire import messages as m
-from wire.job import Engine, InputSource, Job, Publisher, Retry, Source, Task
+from wire.jobs.job import Engine, InputSource, Job, Publisher, Retry, Source, Task
 from wire.resources import Resources
 from wire.signing import Keyring, Signer
 from wire.states import Desired, ExecutionState, JobType

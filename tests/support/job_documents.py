@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from wire.constraints import BARE, LISTS, NUMERIC, OPERATORS
-from wire.job import BANDWIDTH_CLASSES, JOB_TYPES, RANKERS, RECONCILE, RETRY_ON
-from wire.job_parse import parse_job
+from wire.jobs.constraints import BARE, LISTS, NUMERIC, OPERATORS
+from wire.jobs.job import BANDWIDTH_CLASSES, JOB_TYPES, RANKERS, RECONCILE, RETRY_ON
+from wire.jobs.parse import parse_job
 from wire.problems import InvalidDocument, Problem
 
 WASM: dict[str, Any] = {

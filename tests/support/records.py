@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 
-from hub.ranking import Ranked
+from hub.auctions.ranking import Ranked
 from hub.scheduler import Facts
 from hub.store.records import BidRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire.failures import Reason
-from wire.job import Engine, Job, Retry, Task, Timeouts
+from wire.jobs.job import Engine, Job, Retry, Task, Timeouts
 from wire.messages import ExecutionStatus
 from wire.resources import Resources
 from wire.states import Desired, ExecutionState, JobState, JobType, TenderState

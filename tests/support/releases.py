@@ -12,7 +12,7 @@ from agent.install import slots
 from agent.install.layout import Layout
 from agent.install.upgrading import Upgrade
 from tests.support.documents import ROOT
-from wire.systemd import Systemctl
+from wire.operating.systemd import Systemctl
 
 BROKEN = "sys.exit(3)"
 SLOW = "signal.pause()"

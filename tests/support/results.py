@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from wire import manifest
+from wire.files import manifest
 
 NAMES = {"jobID": "j-1", "executionID": "e-1", "nodeID": "n-1", "date": "20260102", "time": "030405"}
 

@@ -10,7 +10,7 @@ from hub.scheduler.absent import UNKNOWN_AFTER
 from hub.store.records import BidRecord
 from tests.support.records import NOW, S, execution, facts, job, ranked, tender
 from wire.failures import Reason
-from wire.job import Disconnect
+from wire.jobs.job import Disconnect
 from wire.messages import HeldItem
 from wire.states import Desired, ExecutionState, JobState, TenderState
 from wire.states import ExecutionState as E

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import AgentConfig, load, read
+from agent.settings.config import AgentConfig, load, read
 from wire.failures import InvalidRequest, TooLarge
 
 FULL = """

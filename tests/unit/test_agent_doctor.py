@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.config import read
 from agent.doctor import CHECKS, examine, podman
-from wire.findings import report
+from agent.settings.config import read
+from wire.operating.findings import report
 
 
 @pytest.fixture

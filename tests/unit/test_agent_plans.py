@@ -5,21 +5,21 @@ import socket
 import msgspec
 import pytest
 
-from agent.config import read
 from agent.executors.base import ExitReport, Handle, Port
-from agent.networks import network_of
-from agent.ports import Ports
+from agent.files.tidying import Bounds, surplus
 from agent.recovery import CarryOn, CleanUp, End, EndOrphan
 from agent.recovery import plan as recovery_plan
+from agent.settings.config import read
+from agent.steps.networks import network_of
+from agent.steps.ports import Ports
+from agent.steps.variables import filled_in
+from agent.steps.verdict import cut_off_by_reboot, verdict
+from agent.steps.work import system_env, timeout_of
 from agent.store.records import Execution, KeptResult
-from agent.tidying import Bounds, surplus
-from agent.variables import filled_in
-from agent.verdict import cut_off_by_reboot, verdict
 from agent.wishes import Ask, Forget, Stop, TurnAway
 from agent.wishes import plan as wishes_plan
-from agent.work import system_env, timeout_of
-from wire import job as spec
 from wire.failures import ExecutionFailed, Reason
+from wire.jobs import job as spec
 from wire.messages import ExecutionStatus, Order, WantItem
 from wire.resources import Resources
 from wire.states import Desired, JobType

@@ -15,7 +15,7 @@ from agent.store.store import FREE_KEPT, Store
 from wire import free_pages
 from wire.database import Database
 from wire.failures import Reason
-from wire.job import Engine, Job, Task
+from wire.jobs.job import Engine, Job, Task
 from wire.messages import ExecutionStatus, Order
 from wire.resources import Resources
 from wire.signing import OVERHEAD

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.backup import back_up, read_index
+from hub.backups.backup import back_up, read_index
+from hub.backups.restore import restore
 from hub.blobs import Blobs
 from hub.pki import Pki
-from hub.restore import restore
 from hub.store import fleet, schema
 from tests.support.scenario import rows
 from wire.auditing import Verifier

@@ -2,10 +2,10 @@
 
 import pytest
 
-from hub.auction import Auction, settle, so_far, summary
-from hub.awards import auction_event
-from hub.judgement import Judgement, is_fault, judgement
-from hub.ranking import Ranked, shortage
+from hub.auctions.auction import Auction, settle, so_far, summary
+from hub.auctions.awards import auction_event
+from hub.auctions.judgement import Judgement, is_fault, judgement
+from hub.auctions.ranking import Ranked, shortage
 from hub.scheduler import LookAgain, MoveJob, plan
 from hub.store.records import BidRecord
 from tests.support.records import facts, job, ranked, tender

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub.board import KEPT_TRIES, LiveJob
+from hub.jobs.board import KEPT_TRIES, LiveJob
 from tests.support.records import execution, job
 from wire.resources import Resources
 from wire.states import ExecutionState as E

@@ -19,9 +19,9 @@ from hub.first_user import add_administrator
 from hub.folder import open_folder
 from hub.pki import Pki
 from tests.support.broker import make_csr
-from wire.bundle import CAP
 from wire.jointoken import JoinToken, render
-from wire.redaction import GONE, Scrubber
+from wire.operating.bundle import CAP
+from wire.operating.redaction import GONE, Scrubber
 
 CANARY = "canary"
 

@@ -7,8 +7,8 @@ import pytest
 from agent.capabilities import cgroup, engines, gpu, host
 from agent.capabilities.labels import labels
 from agent.capabilities.probe import Probe, fingerprint
-from agent.config import read
 from agent.executors.base import EngineFacts
+from agent.settings.config import read
 from wire.messages import Capabilities, decode, encode
 from wire.processes import cgroups
 from wire.topics import Channel

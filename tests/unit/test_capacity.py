@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agent.bidding.capacity import FALLBACK, Hold, Ledger, Outcome, with_fallback
-from agent.limits import Capacity, Limits, resolve
+from agent.settings.limits import Capacity, Limits, resolve
 from wire.failures import InvalidRequest
 from wire.resources import Resources
 

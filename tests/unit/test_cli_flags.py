@@ -13,7 +13,7 @@ from tui.dataurl import data_url, file_url, plain_url
 from tui.screen import Output
 from tui.spec import container_job, wasm_job
 from wire.failures import InvalidRequest, NotFound, TooLarge
-from wire.job_parse import parse_job
+from wire.jobs.parse import parse_job
 
 MODULE = b"\0asm\x01\0\0\0"
 

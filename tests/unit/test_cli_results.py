@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from tests.support.hub_stub import JOB_ID, JOBS, a_job_that, hub_stub_fixture, tender_fixture
-from wire import manifest as manifests
+from wire.files import manifest as manifests
 
 FIXTURES = (hub_stub_fixture, tender_fixture)
 FILES = {"exitCode": b"0", "outputs/a.csv": b"1,2\n", "stderr": b"", "stdout": b"hello\n"}

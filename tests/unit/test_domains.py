@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.domains import Domains
+from agent.steps.domains import Domains
 
 CASES = [
     (["example.com"], "example.com", True),

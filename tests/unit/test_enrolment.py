@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 
-from hub.enrolment import Enrolment, HubFacts
+from hub.fleet.enrolment import Enrolment, HubFacts
 from tests.support.broker import make_csr
 from tests.support.enrolment import NODE, OTHER, Applicant, EnrolmentBench, enrolment_bench
 from wire.failures import Conflict, Forbidden, InvalidRequest, TooLarge, Unauthorized

@@ -6,8 +6,8 @@ import pytest
 
 from agent.capabilities import cdi, gpu
 from agent.capabilities.cdi import CdiDevice
-from agent.devices import Devices
 from agent.executors.podman_devices import takes_cdi
+from agent.steps.devices import Devices
 from tests.support.cdi import specification
 from wire.failures import ExecutionFailed
 

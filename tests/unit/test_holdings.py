@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub.holdings import Beside, Key, What, Word, compare
+from hub.fleet.holdings import Beside, Key, What, Word, compare
 from hub.store.standing import Known, Standing
 from wire.holding import digest
 from wire.messages import HeldItem

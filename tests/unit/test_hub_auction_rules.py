@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from hub.auction import Auction, Outcome, so_far, summary, withdrawn
-from hub.auction import settle as settled
-from hub.ranking import Ranked
+from hub.auctions.auction import Auction, Outcome, so_far, summary, withdrawn
+from hub.auctions.auction import settle as settled
+from hub.auctions.ranking import Ranked
 from hub.store.records import BidRecord
 from tests.support.records import tender
 from wire.failures import Reason

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from hub.backup import LAST, LastBackup, back_up
+from hub.backups.backup import LAST, LastBackup, back_up
 from hub.cli import app
 from hub.config import HubConfig
 from hub.doctor import CHECKS, certificates, clocks, examine

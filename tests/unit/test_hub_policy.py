@@ -4,7 +4,7 @@ import pytest
 
 from hub.policy import Policy, load, read
 from wire.failures import InvalidRequest
-from wire.job_parse import parse_job
+from wire.jobs.parse import parse_job
 
 GOOD = """
 [job_defaults.batch]

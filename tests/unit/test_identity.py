@@ -13,7 +13,7 @@ import pytest
 from agent.identity import load_or_make
 from wire.enrolment import is_node_id
 from wire.failures import Conflict
-from wire.wholefile import write_once, write_whole
+from wire.files.wholefile import write_once, write_whole
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,7 +2,7 @@
 
 import uuid
 
-from hub.ids import new_id
+from hub.jobs.ids import new_id
 
 
 def test_names_rise_and_no_two_begin_alike():

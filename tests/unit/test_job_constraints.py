@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.constraints import OPERATORS, demands, explain, matches, unmet, wishes, written
-from wire.job import Constraint
+from wire.jobs.constraints import OPERATORS, demands, explain, matches, unmet, wishes, written
+from wire.jobs.job import Constraint
 
 KEYS = st.sampled_from(["hall", "ram", "gpu"])
 VALUES = st.sampled_from(["a", "b", "4", "8", "-1", "2.5", ""])

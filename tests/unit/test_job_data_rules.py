@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support.job_documents import CONTAINER, WASM, bent, problems_of
-from wire.job import Job
-from wire.job_parse import parse_job
-from wire.job_rules import validate
+from wire.jobs.job import Job
+from wire.jobs.parse import parse_job
+from wire.jobs.rules import validate
 
 TASK = "task main validation failed: "
 SOURCE = TASK + "artifact validation failed: "

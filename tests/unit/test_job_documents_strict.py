@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tui.job_files import read_job_file, read_job_text
 from wire.failures import InvalidRequest, NotFound, TooLarge
-from wire.job_parse import parse_job
+from wire.jobs.parse import parse_job
 from wire.strict_json import check_tree, read_json
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))

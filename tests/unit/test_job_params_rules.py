@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.job_documents import CONTAINER, WASM, bent, problems_of
-from wire.job_parse import parse_job
+from wire.jobs.parse import parse_job
 
 TASK = "task main validation failed: "
 ENGINE = TASK + "engine validation failed: "

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.support.job_documents import CONTAINER, WASM, bent, jobs, problems_of
 from wire.failures import InvalidRequest, TooLarge
-from wire.job import Disconnect, Job, Retry
-from wire.job_parse import Parsed, parse_job, parse_submission
-from wire.job_wire import to_wire
+from wire.jobs.job import Disconnect, Job, Retry
+from wire.jobs.parse import Parsed, parse_job, parse_submission
+from wire.jobs.shape import to_wire
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

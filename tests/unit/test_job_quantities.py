@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.failures import InvalidRequest
-from wire.job import ResourcesSpec
+from wire.jobs.job import ResourcesSpec
 from wire.quantities import (
     format_cpu,
     format_duration,

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.job_documents import WASM, bent, problems_of
 from wire.failures import InvalidRequest
-from wire.job_parse import parse_job
+from wire.jobs.parse import parse_job
 
 TASK = "task main validation failed: "
 

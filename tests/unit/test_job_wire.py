@@ -3,8 +3,8 @@
 import json
 
 from tests.support.job_documents import bent
-from wire.job_parse import parse_job, parse_submission
-from wire.job_wire import to_wire
+from wire.jobs.parse import parse_job, parse_submission
+from wire.jobs.shape import to_wire
 
 CLIENT_CONTAINER = {
     "Namespace": "",

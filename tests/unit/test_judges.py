@@ -7,13 +7,13 @@ import pytest
 from agent.bidding.facts import Plugins, gather
 from agent.bidding.judges import Rules, judge
 from agent.bidding.room import room_reasons
-from agent.config import AgentConfig, BiddingSettings, EngineSettings, EnvSettings
 from agent.executors.base import EngineFacts
 from agent.inputs.base import Estimate
+from agent.settings.config import AgentConfig, BiddingSettings, EngineSettings, EnvSettings
 from tests.support.bidding import GB, MB, facts, job, local_input, node, room, unknown_input
 from wire.failures import Reason
-from wire.job import Constraint, Engine, InputSource, Job, Source, Task
-from wire.job import Publisher as PublisherSpec
+from wire.jobs.job import Constraint, Engine, InputSource, Job, Source, Task
+from wire.jobs.job import Publisher as PublisherSpec
 from wire.resources import Resources
 from wire.states import NodeState
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire import manifest
 from wire.failures import ExecutionFailed, InvalidRequest, TenderError
-from wire.manifest import File, Manifest
-from wire.tree import Limits, open_beneath
+from wire.files import manifest
+from wire.files.manifest import File, Manifest
+from wire.files.tree import Limits, open_beneath
 
 
 @pytest.fixture(name="results")

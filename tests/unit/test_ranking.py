@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from hub.ranking import ASLEEP, AWAY, BUSY, RANKERS, Deferred, Question, Ranked, rank, shortage
-from hub.registry import Node
+from hub.auctions.ranking import ASLEEP, AWAY, BUSY, RANKERS, Deferred, Question, Ranked, rank, shortage
+from hub.fleet.registry import Node
 from wire import messages as m
 from wire.failures import Reason
-from wire.job import Constraint, Engine, InputSource, Job, Publisher, Source, Task
+from wire.jobs.job import Constraint, Engine, InputSource, Job, Publisher, Source, Task
 from wire.resources import Resources
 from wire.states import Membership, NodeState
 

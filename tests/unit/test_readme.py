@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from agent.config import read
+from agent.settings.config import read
 from tests.support.documents import ROOT, blocks, code, links, named_tests, names_of_tests, table, text_of
 from tui.lazy import PARTS
 from tui.main import app

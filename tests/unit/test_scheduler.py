@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.ranking import Ranked
+from hub.auctions.ranking import Ranked
 from hub.scheduler import (
     OVER,
     AwaitRoom,
@@ -22,7 +22,7 @@ from hub.scheduler import (
 from hub.store.records import BidRecord
 from tests.support.records import BUSY, NO, NOW, S, execution, facts, job, ranked, tender
 from wire.failures import Reason
-from wire.job import Retry, Timeouts
+from wire.jobs.job import Retry, Timeouts
 from wire.states import Desired, JobState, TenderState
 from wire.states import ExecutionState as E
 

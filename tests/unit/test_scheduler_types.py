@@ -19,7 +19,7 @@ from hub.scheduler import (
 from hub.store.records import BidRecord, RolloutRecord
 from tests.support.records import BUSY, NO, NOW, S, execution, facts, job, ranked, tender
 from wire.failures import Reason
-from wire.job import Retry, Timeouts, Update
+from wire.jobs.job import Retry, Timeouts, Update
 from wire.states import Desired, JobState, RolloutState, TenderState
 from wire.states import ExecutionState as E
 

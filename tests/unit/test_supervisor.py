@@ -9,7 +9,7 @@ import pytest
 from tests.support.scenario import until
 from wire.database import Database
 from wire.migration import migrate
-from wire.supervisor import Supervisor, Writes
+from wire.operating.supervisor import Supervisor, Writes
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 
-from hub.sweep import AT_ONCE, Sweep
+from hub.jobs.sweep import AT_ONCE, Sweep
 
 MANY = [f"j-{number}" for number in range(5 * AT_ONCE)]
 

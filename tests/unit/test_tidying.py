@@ -2,10 +2,10 @@
 
 import pytest
 
+from agent.files.tidying import Tidying
 from agent.store.records import KeptResult
 from agent.store.store import Store
-from agent.tidying import Tidying
-from wire.job import Job
+from wire.jobs.job import Job
 from wire.messages import Order
 from wire.resources import Resources
 from wire.signing import OVERHEAD

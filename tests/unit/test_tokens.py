@@ -9,8 +9,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from hub.fleet.tokens import hash_of
 from hub.pki import Pki
-from hub.tokens import hash_of
 from tests.support.enrolment import EnrolmentBench, enrolment_bench
 from wire.failures import InvalidRequest, TooLarge, Unauthorized, Untrusted
 from wire.jointoken import JoinToken, check_ca, parse, render

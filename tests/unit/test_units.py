@@ -9,7 +9,7 @@ import pytest
 
 from agent.app import GOODBYE
 from agent.cli import BAD_SETTINGS
-from hub.mosquitto import BrokerSettings, access_list, configuration
+from hub.broker.mosquitto import BrokerSettings, access_list, configuration
 from hub.pki import Credentials
 from tests.support.documents import ROOT, text_of
 from tui.exits import USAGE

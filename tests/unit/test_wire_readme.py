@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from agent.commands import SEQUENCES
-from agent.config import PROFILES, SLEEPY, LinkSettings
 from agent.replay import VERBS as REPLAYED
-from hub.mosquitto import BrokerSettings, access_list
+from agent.settings.config import PROFILES, SLEEPY, LinkSettings
+from hub.broker.mosquitto import BrokerSettings, access_list
 from tests.support.documents import ROOT, blocks, code, links, moves, section, table, text_of
 from wire import messages, states
 from wire.link import Options

@@ -24,7 +24,7 @@ from tui.job_files import read_job_file, read_job_text
 from tui.screen import Output
 from tui.submit import run_job
 from wire.failures import Conflict
-from wire.job_parse import parse_job
+from wire.jobs.parse import parse_job
 from wire.strict_json import MAX_BYTES
 
 app = typer.Typer(

@@ -13,7 +13,7 @@ from tui.cli.watch import Watch
 from tui.client import NODES
 from tui.flags import label_filters
 from tui.screen import Output
-from wire.explaining import lines
+from wire.operating.explaining import lines
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -2,8 +2,8 @@
 
 from typing import Any, cast
 
-from wire import job_wire
-from wire.job import Job
+from wire.jobs import shape as job_wire
+from wire.jobs.job import Job
 
 
 def about_job(job_id: str, job: Job) -> dict[str, Any]:

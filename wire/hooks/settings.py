@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from wire.job import Seconds
+from wire.jobs.job import Seconds
 from wire.problems import Problems
 
 ON_ERROR = ("decline", "accept")

@@ -5,11 +5,11 @@ from typing import Any
 
 from hub.api import shapes
 from hub.api.described.shape import Part
-from hub.registry import Node
+from hub.fleet.registry import Node
 from hub.store.records import BidRecord, EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from hub.store.upkeep import UpkeepRecord
 from wire.failures import Reason
-from wire.job_parse import parse_job
+from wire.jobs.parse import parse_job
 from wire.messages import Capabilities, Check, EngineCapability, ExecutionStatus, Health, NodeStatus, ResultRef
 from wire.resources import Resources
 from wire.states import Desired, ExecutionState, JobState, JobType, Membership, NodeState, TenderState

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from agent import app as agent_app
-from agent.config import read
 from agent.identity import Identity, Joined
 from agent.parts import Parts
+from agent.settings.config import read
 from agent.store import schema as agent_schema
-from hub import ids
 from hub.app import tick
 from hub.assembly import build
 from hub.config import HubConfig
+from hub.jobs import ids
 from hub.parts import Hub
 from hub.pki import Pki
 from hub.store import schema as hub_schema

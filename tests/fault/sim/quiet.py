@@ -6,7 +6,7 @@ from tests.fault.sim.canary import listening
 from tests.fault.sim.settle import differences
 from tests.fault.sim.world import World
 
-RECOVERY = ("agent.recovery", "agent.tidying", "agent.rebuilding", "agent.store.damage")
+RECOVERY = ("agent.recovery", "agent.files.tidying", "agent.rebuilding", "agent.store.damage")
 """Who speaks up when a start finds something to put right."""
 
 

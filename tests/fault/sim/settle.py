@@ -5,8 +5,8 @@ from typing import Any
 from agent.executors.run_folder import RunFolder
 from tests.fault.sim.machines import NodeMachine
 from tests.fault.sim.world import World
-from wire import manifest
 from wire.failures import TenderError
+from wire.files import manifest
 from wire.resources import Resources
 from wire.states import TERMINAL_EXECUTIONS, ExecutionState
 

@@ -12,7 +12,7 @@ from hub.store import jobs as jobs_store
 from tests.fault.sim.jobs import LASTING, document
 from tests.fault.sim.world import World
 from wire.failures import TenderError
-from wire.job_parse import Submission, parse_job
+from wire.jobs.parse import Submission, parse_job
 from wire.states import TERMINAL_JOBS
 
 

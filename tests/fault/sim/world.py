@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hub.enrolment import KnownNode
+from hub.fleet.enrolment import KnownNode
 from hub.pki import Pki
 from tests.fault.sim import canary, machines
 from tests.fault.sim.broker import Broker
@@ -24,7 +24,7 @@ from tests.fault.sim.machines import HubMachine, Machine, NodeMachine
 from tests.fault.sim.seams import installed
 from tests.fault.sim.watch import HubWatch, NodeWatch, Violation
 from wire import clock
-from wire.job_parse import Submission, parse_job
+from wire.jobs.parse import Submission, parse_job
 from wire.messages import Row, StatusBatch, Want, decode
 from wire.resources import Resources
 from wire.signing import OVERHEAD

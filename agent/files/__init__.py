@@ -1,0 +1,1 @@
+"""Files that come, go and stay on a box: blobs, inputs, transfers, tidying."""

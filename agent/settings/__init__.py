@@ -1,0 +1,1 @@
+"""The agent's settings: file, options, rules, limits."""

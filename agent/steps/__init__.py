@@ -1,0 +1,1 @@
+"""What an execution goes through, step by step."""

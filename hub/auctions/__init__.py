@@ -1,0 +1,1 @@
+"""From invitation to signed order: auctions, ranking, hooks on bids."""

@@ -1,0 +1,1 @@
+"""Copies of a hub, and life after one was brought back."""

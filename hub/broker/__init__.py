@@ -1,0 +1,1 @@
+"""The private mosquitto of a hub."""

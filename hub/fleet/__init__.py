@@ -1,0 +1,1 @@
+"""The nodes: who takes part, who is away, who holds what."""

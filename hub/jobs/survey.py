@@ -1,0 +1,76 @@
+"""What the plan of a job is made from: the job, its executions and tenders, and the fleet as it is now."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from hub.auctions.orders import Orders
+from hub.auctions.ranking import Deferred, Question, Ranked, rank
+from hub.courier import Courier
+from hub.fleet.absence import Absence
+from hub.fleet.registry import Registry
+from hub.jobs.board import Board, LiveJob
+from hub.jobs.quotas import Quotas
+from hub.scheduler import Facts
+from wire import clock
+from wire.states import ExecutionState
+
+
+class Survey:
+    """Gathers the facts of one job at a time. Changes nothing."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        board: Board,
+        courier: Courier,
+        orders: Orders,
+        quotas: Quotas,
+        absence: Absence,
+        weights: Mapping[str, float] | None,
+    ) -> None:
+        self._registry, self._board, self._courier, self._orders = registry, board, courier, orders
+        self._quotas, self._absence, self._weights = quotas, absence, dict(weights or {})
+
+    def facts(self, live: LiveJob, *, held: bool) -> Facts:
+        """All that `scheduler.plan` looks at. `held`: nodes of a restored hub may have done what is missing here."""
+        nodes = {execution.node_id for execution in live.executions.values()}
+        return Facts(
+            job=live.job,
+            executions=list(live.executions.values()),
+            tenders=live.tenders,
+            rollout=live.rollout,
+            stable=live.stable,
+            allowance=self._quotas.allowance(live.job.namespace),
+            ranked=Deferred(lambda: self._rank(live)),
+            now=clock.unix_ns(),
+            away=self._absence.of(nodes),
+            told={} if held else self._absence.told(nodes),
+            backlog=self._board.waiting > len(self._registry.nodes),
+            settling=held
+            or not self._courier.connected
+            or clock.monotonic() < self._courier.up_at + self._orders.settle,
+        )
+
+    def weights_of(self, live: LiveJob) -> dict[str, float]:
+        """How much each part of a rank counts: the owner's words, and above them the job's."""
+        own = live.job.spec.bidding.weights
+        return self._weights | own if own else self._weights
+
+    def _rank(self, live: LiveJob) -> list[Ranked]:
+        current = [e for e in live.executions.values() if e.job_version == live.job.version]
+        failed = [e.node_id for e in current if e.state in {ExecutionState.FAILED, ExecutionState.TIMED_OUT}]
+        changed = {node.id: node.changed for node in self._registry.nodes.values()}
+        owners = {node_id: owner for node_id, owner in self._board.kept.items() if owner != live.job.id}
+        question = Question(
+            job=live.job.spec,
+            requested=live.requested,
+            now=clock.unix_ns(),
+            monotonic=clock.monotonic(),
+            placed=Counter(e.node_id for e in current),
+            failed=Counter(failed),
+            avoid={n: reason for n, (since, reason) in live.avoid.items() if changed.get(n, 0) <= since},
+            weights=self.weights_of(live),
+            kept={n: self._board.jobs[j].job.name for n, j in owners.items() if j in self._board.jobs},
+        )
+        return rank(question, self._registry.nodes.values())

@@ -1,0 +1,1 @@
+"""What executions print: streamed by nodes, read from results, joined for a job."""

@@ -1,0 +1,1 @@
+"""Results of executions: fetched from nodes, verified, packed, served."""

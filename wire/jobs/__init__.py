@@ -1,0 +1,1 @@
+"""The job specification: types, reading, rules."""

@@ -1,0 +1,1 @@
+"""What both programs tell who operates them: supervisor, doctor, bundle."""
