@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from hub import options
-from hub.backups import cli as upkeep_cli
+from hub.backups import cli as backups_cli
 from hub.config import HubConfig
 from hub.doctor import cli as doctor_cli
 from hub.keeping.rules import read_keeping
@@ -34,8 +34,8 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-app.command()(upkeep_cli.backup)
-app.command()(upkeep_cli.restore)
+app.command()(backups_cli.backup)
+app.command()(backups_cli.restore)
 app.command()(doctor_cli.doctor)
 
 

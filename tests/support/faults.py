@@ -85,7 +85,7 @@ class Relay:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, below))
                 pumps.create_task(self._pump(above, writer, down=True))
-        except (OSError, asyncio.CancelledError):
+        except (OSError, ExceptionGroup, asyncio.CancelledError):
             pass
         finally:
             self._tasks.discard(task)
