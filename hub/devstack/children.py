@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hub import launch
 from wire import clock
 from wire.failures import TenderError
 
-LAUNCH = Path(__file__).with_name("launch.py")
 BAD_SETTINGS = 78
 QUICK = 5.0
 """A child that lived shorter than this failed to start."""
@@ -42,7 +42,7 @@ class Child:
         """Start it, in a session of its own: Ctrl-C in the terminal reaches the devstack, which stops all in order."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         # launch.py asks the kernel to end the child when this process dies, then becomes the child.
-        launched = [sys.executable, "-I", "-S", str(LAUNCH), str(os.getpid()), str(self.log.with_suffix(".pid"))]
+        launched = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(self.log.with_suffix(".pid"))]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *launched, sys.executable, *self.argv,

@@ -108,7 +108,7 @@ async def test_a_child_leaves_when_its_orders_end_or_make_no_sense(last):
 async def test_the_core_needs_no_library_of_the_children():
     banned = {"boto3", "botocore", "httpx", "podman", "wasmtime", "cryptography", "pydantic"}
     script = (
-        "import sys, agent.transfer, agent.inputs.http, agent.inputs.inline, agent.inputs.local,"
+        "import sys, agent.files.transfer, agent.inputs.http, agent.inputs.inline, agent.inputs.local,"
         " agent.publishers.s3, agent.publishers.local\n"
         f"print(sorted({banned!r} & set(sys.modules)))"
     )

@@ -43,7 +43,9 @@ class User:
     async def _change_for_a_while(self, job: dict[str, Any]) -> None:
         """Other versions and other counts, none among them."""
         for _ in range(self.chance.choice([0, 1, 1, 2, 4])):
-            await asyncio.sleep(self.chance.random() * self.seconds / 3)
+            at = self.world.loop.now + self.chance.random() * self.seconds / 3
+            # However long the story, nobody comes back to change a job hours after its end.
+            await self._until(min(at, self.seconds + 3600))
             if self.world.loop.now > self.seconds:
                 return
             if job["Type"] == "service" and self.chance.random() < 0.5:
