@@ -107,7 +107,7 @@ async def test_a_link_that_garbles_bytes_costs_connections_and_nothing_else(flee
         look_elsewhere(node, relay.port)
         await node.start()
         job_id = await started(fleet, notebook)
-        relay.garbles = 0.2
+        relay.garbles = 1.0
         notebook.go()
         await until(lambda: relay.garbled >= 3, 60)
         relay.garbles = 0.0

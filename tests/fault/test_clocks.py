@@ -105,6 +105,7 @@ async def test_a_hub_that_wakes_in_1970_waits_for_its_clock_and_then_goes_on(tmp
         assert (await hub.get(f"jobs/{job_id}"))["Job"]["State"]["StateType"] in {"Pending", "Queued"}
 
 
+@pytest.mark.long
 async def test_a_hub_whose_clock_was_set_back_goes_on_from_what_it_has_written(tmp_path):
     time = FakeTime(tmp_path / "time")
     async with HubProcess(tmp_path / "hub") as hub:

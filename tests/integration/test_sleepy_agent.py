@@ -46,6 +46,7 @@ async def test_it_announces_its_sleep_works_on_and_tells_in_the_next_window(benc
         assert (told.ep, NodeState.OFFLINE) not in words
 
 
+@pytest.mark.long
 async def test_a_window_lasts_while_reports_are_on_their_way_and_while_somebody_listens(bench: AgentBench):
     bench.hub.answer = False
     async with bench.agent(link=SLEEPY) as parts:
@@ -64,6 +65,7 @@ async def test_a_window_lasts_while_reports_are_on_their_way_and_while_somebody_
         assert not parts.store.executions.known
 
 
+@pytest.mark.long
 async def test_announced_sleep_does_not_count_as_being_alone(bench: AgentBench):
     job = fake_job(run_for=60.0)
     fenced = msgspec.structs.replace(job, disconnect=Disconnect(stop_on_node_after=2.0))

@@ -84,6 +84,7 @@ async def relay(broker):
         yield between
 
 
+@pytest.mark.long
 async def test_a_status_passes_a_queue_of_bulk_on_a_thin_link(broker, relay):
     """A megabyte wants to go up at 64 kbit/s, and the keep alive of five seconds is kept as well."""
     owner, sent = Owner(), list[int]()
@@ -131,6 +132,7 @@ async def test_a_link_that_swallows_all_is_noticed_by_who_says_something(broker,
         await link.publish(Outgoing("tender/1/n/n-1/st", b"hello"))
 
 
+@pytest.mark.long
 async def test_a_link_that_swallows_all_is_noticed_in_silence_after_one_keep_alive(broker, relay):
     """The library alone would take two, which is half an hour for a metered node."""
     owner = Owner()
@@ -143,6 +145,7 @@ async def test_a_link_that_swallows_all_is_noticed_in_silence_after_one_keep_ali
         await eventually(lambda: owner.ep > 1 and link.connected.is_set())
 
 
+@pytest.mark.long
 async def test_an_agent_behind_a_link_that_went_dead_loses_no_report(bench: AgentBench):
     async with relay_to(bench.broker.port) as relay:
         through(bench, relay)
