@@ -4,9 +4,8 @@ import asyncio
 
 from hub.courier import Courier
 from hub.fleet.registry import Node, Registry
-from hub.store import fleet
+from hub.fleet.telling import tell
 from wire.database import Database
-from wire.messages import Command
 from wire.states import NodeState
 
 PATIENCE = 10.0
@@ -30,11 +29,7 @@ class Births:
         self._waiting.discard(node_id)
         node = self._registry.nodes.get(node_id)
         if node is not None and _is_missing(node):
-            self._courier.spawn(self._ask(node_id))
-
-    async def _ask(self, node_id: str) -> None:
-        seq = await self._db.write(lambda connection: fleet.next_number(connection, "command"))
-        self._courier.command(node_id, "resync", Command(ep=self._courier.ep, seq=seq))
+            self._courier.spawn(tell(self._db, self._courier, node_id, "resync"))
 
 
 def _is_missing(node: Node) -> bool:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from hub.courier import Courier
 from hub.fleet.holdings import MEANING, Beside, Key, What, Word, compare
 from hub.fleet.registry import Drift, Node, Registry
+from hub.fleet.telling import tell
 from hub.jobs.board import Board
 from hub.jobs.dispatch import Dispatcher
 from hub.jobs.tracker import Tracker
-from hub.store import fleet
 from hub.store.standing import standing
 from wire import clock
 from wire.database import Database
-from wire.messages import Command, Refusal
+from wire.messages import Refusal
 from wire.resources import Resources
 from wire.states import Membership, NodeState
 
@@ -152,8 +152,7 @@ class DriftWatch:
         if any(key.what in BY_WANT for key in due):
             self._courier.want_changed(node.id, now=True)
         if anew:
-            number = await self._db.write(lambda connection: fleet.next_number(connection, "command"))
-            self._courier.command(node.id, "resync", Command(ep=self._courier.ep, seq=number))
+            await tell(self._db, self._courier, node.id, "resync")
 
     def _alarm(self, node: Node, stuck: Mapping[Key, Seen]) -> None:
         """Tell once that a node is adrift, and once that it is not any more."""

@@ -12,10 +12,11 @@ import msgspec
 from hub import audit
 from hub.courier import Courier
 from hub.fleet.registry import Node, Registry
+from hub.fleet.telling import tell
 from hub.jobs.board import Board
 from hub.jobs.dispatch import Dispatcher
 from hub.store import executions as executions_store
-from hub.store import fleet, rows
+from hub.store import rows
 from hub.store import upkeep as store
 from hub.store.history import of_execution
 from hub.store.records import EventRecord, ExecutionRecord
@@ -24,7 +25,6 @@ from wire import clock
 from wire.database import Connection, Database
 from wire.failures import Conflict, InvalidRequest, at
 from wire.jobs.labels import label_fault
-from wire.messages import Command
 from wire.states import Desired, JobType, NodeState
 
 log = logging.getLogger(__name__)
@@ -111,9 +111,7 @@ class Upkeep:
             self._courier.spawn(self._tell(node))
 
     async def _tell(self, node: Node) -> None:
-        verb = VERBS[node.upkeep.mode]
-        seq = await self._db.write(lambda connection: fleet.next_number(connection, "command"))
-        self._courier.command(node.id, verb, Command(ep=self._courier.ep, seq=seq))
+        await tell(self._db, self._courier, node.id, VERBS[node.upkeep.mode])
 
     # --- what ends by itself ------------------------------------------------------------------------
 

@@ -55,6 +55,18 @@ async def another(bench: HubBench, name: str = "south") -> BenchNode:
     return node
 
 
+async def overtaken(bench: HubBench) -> tuple[str, BenchNode, str]:
+    """A job that another node completed while the first was away for a day. The first is about to speak again."""
+    job_id, north, name = await started(bench)
+    south = await another(bench)
+    await leave(bench, north, DAY)
+    await until(lambda: states(bench, job_id) == ["lost", "running"])
+    await south.report(south.orders[0].execution_id, E.COMPLETED)
+    await bench.finished(job_id)
+    north.ep += 1
+    return job_id, north, name
+
+
 async def ends(bench: HubBench, job_id: str) -> list[tuple[str, bool, bool]]:
     return [
         (e["Tender"]["State"], e["Tender"]["Accepted"], e["Tender"]["Late"]) for e in await bench.executions(job_id)
@@ -114,13 +126,7 @@ async def test_a_result_from_before_the_return_is_accepted_though_its_execution_
 
 
 async def test_a_result_that_comes_after_the_slot_was_filled_is_kept_as_late_with_its_receipt(bench):
-    job_id, north, name = await started(bench)
-    south = await another(bench)
-    await leave(bench, north, DAY)
-    await until(lambda: states(bench, job_id) == ["lost", "running"])
-    await south.report(south.orders[0].execution_id, E.COMPLETED)
-    await bench.finished(job_id)
-    north.ep += 1
+    job_id, north, name = await overtaken(bench)
     await north.report(name, E.COMPLETED, result=north.keeps({"stdout": b"late"}))
     assert north.acks[-1].receipts == [name]
     assert await ends(bench, job_id) == [("lost", False, True), ("completed", True, False)]
@@ -140,13 +146,7 @@ async def again(node: BenchNode, *statuses: m.ExecutionStatus) -> m.Ack:
 
 
 async def test_the_receipt_of_a_late_result_is_given_again_with_the_repeat(bench):
-    job_id, north, name = await started(bench)
-    south = await another(bench)
-    await leave(bench, north, DAY)
-    await until(lambda: states(bench, job_id) == ["lost", "running"])
-    await south.report(south.orders[0].execution_id, E.COMPLETED)
-    await bench.finished(job_id)
-    north.ep += 1
+    _, north, name = await overtaken(bench)
     await north.report(name, E.COMPLETED)
     repeated = m.ExecutionStatus(id=name, ver=north.versions[name], state=E.COMPLETED)
     assert (await again(north, repeated)).receipts == [name]
