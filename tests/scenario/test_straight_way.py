@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from tests.support.fleet import Fleet
 from tests.support.s3 import S3Server
-from tests.support.scenario import Traced, completes_once, executions, outcomes, settings, traced_job, why
+from tests.support.scenario import Traced, completes_once, executions, outcomes, settings, traced_job, until, why
 from tui.results import verify
 from tui.unpack import unpack
 from wire.files.manifest import FILE_NAME, archive_name
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REGIONS = {"north": "eu", "south": "us", "west": "eu"}
 S3 = '[publishers]\nallow_hosts = ["127.0.0.1"]\ns3_credentials_file = "{}/keys"'
+ONE_CPU = '[limits]\ntotal_cpu = "1"'
 OUTPUTS = [{"Name": "answers", "Path": "/answers"}, {"Name": "notes", "Path": "/notes"}]
 
 
@@ -33,7 +34,8 @@ OUTPUTS = [{"Name": "answers", "Path": "/answers"}, {"Name": "notes", "Path": "/
 async def fleet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fleet")
     nodes = {
-        name: settings(folder, name, S3.format(folder), labels={"region": region}) for name, region in REGIONS.items()
+        name: settings(folder, name, S3.format(folder), ONE_CPU, labels={"region": region})
+        for name, region in REGIONS.items()
     }
     async with Fleet(folder, nodes) as running:
         yield running
@@ -51,9 +53,9 @@ async def bucket(fleet: Fleet, folder: Path):
         await server.stop()
 
 
-def program() -> Traced:
+def program(begin: Traced | None = None) -> Traced:
     """Notes its run, prints, and writes one file into each of two outputs."""
-    return Traced().note().print("said").write(4, "answer", "42").write(5, "note", "well done")
+    return (begin or Traced().note()).print("said").write(4, "answer", "42").write(5, "note", "well done")
 
 
 async def tender(fleet: Fleet, *arguments: str) -> dict[str, Any]:
@@ -72,8 +74,12 @@ def ran_on(found: list[dict[str, Any]]) -> Counter[str]:
 
 
 async def test_three_slots_run_on_three_nodes_and_one_verified_result_comes_home(fleet, notebook, tmp_path):
-    task = {"ResultPaths": OUTPUTS, "Publisher": {"Type": "local"}}
-    job_id = await fleet.hub.submit(traced_job(notebook, program(), Count=3, Task=task))
+    # No node has room for two, and none ends before all three run: a bid that comes late still finds a slot.
+    task = {"ResultPaths": OUTPUTS, "Publisher": {"Type": "local"}, "Resources": {"CPU": "0.6"}}
+    waiting = program(Traced().note().wait_for("go"))
+    job_id = await fleet.hub.submit(traced_job(notebook, waiting, Count=3, Task=task))
+    await until(lambda: notebook.lines == 3)
+    notebook.go()
     await completes_once(fleet, job_id, notebook, slots=3)
     found = await executions(fleet.hub, job_id)
     assert ran_on(found) == Counter(REGIONS.keys())
