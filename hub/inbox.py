@@ -49,8 +49,8 @@ from wire.states import TERMINAL_EXECUTIONS, Desired, NodeState
 from wire.topics import Address, Channel, Topics
 
 log = logging.getLogger(__name__)
-AT_ONCE, AT_ONCE_BYTES = 64, 128 * 1024
-"""Packets, and bytes of them, that are opened and acted on without a pause; about 20 ms of work."""
+AT_ONCE, AT_ONCE_BYTES = 32, 64 * 1024
+"""Packets, and bytes of them, that are opened and acted on without a pause; about 10 ms of work."""
 Document = NodeStatus | Capabilities | Health | Held
 
 

@@ -21,7 +21,7 @@ from typing import ClassVar
 import msgspec
 
 
-class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Why something was declined, refused or failed. Travels on the wire and into history.
 
     `code` is a short stable word for programs (`memory`, `label`, `hook-said-no`, `oom`);

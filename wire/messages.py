@@ -100,7 +100,7 @@ class Health(Message, frozen=True):
     counters: dict[str, int] = {}
 
 
-class HeldItem(msgspec.Struct, frozen=True, array_like=True):
+class HeldItem(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One execution on the node: id, the node's version of it, its state."""
 
     id: str
@@ -122,7 +122,7 @@ class Held(Message, frozen=True):
 # --- what the hub wants ---------------------------------------------------------------------------
 
 
-class WantItem(msgspec.Struct, frozen=True, array_like=True):
+class WantItem(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One execution: id, the hub's version of the wish, what to do."""
 
     id: str
@@ -169,7 +169,7 @@ class Order(Message, frozen=True):
     labels: dict[str, str] = {}
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """A status that the hub did not apply, with the hub's current truth."""
 
     execution_id: str
@@ -242,7 +242,7 @@ class Award(Message, frozen=True):
 # --- what executions report -----------------------------------------------------------------------
 
 
-class ResultRef(msgspec.Struct, frozen=True, omit_defaults=True):
+class ResultRef(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Where a result lies. `manifest` is the SHA-256 of its manifest and the result's identity."""
 
     manifest: str
@@ -253,7 +253,7 @@ class ResultRef(msgspec.Struct, frozen=True, omit_defaults=True):
     signature: str = ""
 
 
-class ExecutionStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ExecutionStatus(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """The full observed state of one execution, never a delta. `at` is the node's clock in unix ns."""
 
     id: str
@@ -271,7 +271,7 @@ class ExecutionStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     steps: dict[str, float] = {}
 
 
-class NodeEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+class NodeEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One event of the node's history of an execution."""
 
     execution_id: str
@@ -281,7 +281,7 @@ class NodeEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     details: dict[str, str] = {}
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One outbox row: its gap-free number `o` and its JSON body. `null` is a row dropped by a bound."""
 
     o: Number

@@ -7,7 +7,7 @@ import msgspec
 from wire.failures import TenderError
 
 
-class Packet(msgspec.Struct, frozen=True):
+class Packet(msgspec.Struct, frozen=True, gc=False):
     """One message from the broker."""
 
     topic: str
@@ -15,7 +15,7 @@ class Packet(msgspec.Struct, frozen=True):
     retained: bool
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """One message for the broker. `expiry` in seconds. `bulk` waits for its turn, so that all else passes it."""
 
     topic: str

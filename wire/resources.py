@@ -6,7 +6,7 @@ AMOUNTS = ("cpu", "memory", "disk", "gpu")
 """The names of the resources; also codes of the reasons for which there is not enough of one."""
 
 
-class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
+class Resources(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An amount of each resource. `cpu` in cores, `memory` and `disk` in bytes, `gpu` in devices."""
 
     cpu: float = 0.0

@@ -60,7 +60,7 @@ NODE_WRITES = (
 HUB_WRITES = (Channel.WANT, Channel.SPEC, Channel.ACK, Channel.INVITE, Channel.AWARD, Channel.COMMAND)
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True, gc=False):
     """Where a document belongs: the channel, whose it is (a node id, or the hub id), and the item on it."""
 
     channel: Channel

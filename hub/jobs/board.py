@@ -4,7 +4,7 @@ SQLite is the truth; the board is read from it at start and follows each commit.
 """
 
 import bisect
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -45,11 +45,13 @@ class LiveJob:
     """Monotonic time before which it is not planned anew."""
     placing: Counter[str] = field(default_factory=Counter[str])
     """Awards per node that are being committed."""
+    places: Counter[str] = field(default_factory=Counter[str])
+    """Executions per node, also those that ended."""
     _tenders: dict[tuple[int, int], list[TenderRecord]] = field(
         default_factory=dict[tuple[int, int], "list[TenderRecord]"]
     )
     _placed: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
-    _ended: dict[object, deque[str]] = field(default_factory=dict[object, "deque[str]"])
+    _ended: dict[object, tuple[str, ...]] = field(default_factory=dict[object, "tuple[str, ...]"])
     _avoid: dict[str, tuple[float, int, Reason]] = field(default_factory=dict[str, tuple[float, int, Reason]])
 
     def placed_since(self, moment: int) -> Counter[str]:
@@ -71,23 +73,29 @@ class LiveJob:
         """Put an execution in, in place of its earlier state; of a place's ends only the newest are kept."""
         if record.id not in self.executions:
             bisect.insort(self._placed, (record.created, record.id, record.node_id))
+            self.places[record.node_id] += 1
         self.executions[record.id] = record
         if record.state not in TERMINAL_EXECUTIONS:
-            if record.id in self._ended.get(record.slot, ()):
-                self._ended[record.slot].remove(record.id)
+            if record.id in (ends := self._ended.get(record.slot, ())):
+                self._ended[record.slot] = tuple(one for one in ends if one != record.id)
             return
         staying = self.job.type in {JobType.SERVICE, JobType.DAEMON}
-        ends = self._ended.setdefault(record.slot, deque())
+        ends = self._ended.get(record.slot, ())
         if record.id not in ends:
-            ends.append(record.id)
+            ends = (*ends, record.id)
         if len(ends) > (KEPT_ENDS if staying else KEPT_TRIES):
-            self.drop(ends.popleft())
+            self.drop(ends[0])
+            ends = ends[1:]
+        self._ended[record.slot] = ends
 
     def drop(self, execution_id: str) -> None:
         """Forget an execution; SQLite may know it still."""
         record = self.executions.pop(execution_id, None)
         if record is not None:
             del self._placed[bisect.bisect_left(self._placed, (record.created, record.id))]
+            self.places[record.node_id] -= 1
+            if not self.places[record.node_id]:
+                del self.places[record.node_id]
 
     @property
     def tenders(self) -> list[TenderRecord]:

@@ -241,7 +241,7 @@ class Dispatcher:
     def wake_on(self, node_ids: Collection[str]) -> None:
         """Nodes went out of reach, came back, or said what they hold: look at the jobs that have work there."""
         for job_id, live in list(self._board.jobs.items()):
-            if any(execution.node_id in node_ids for execution in live.executions.values()):
+            if any(node_id in live.places for node_id in node_ids):
                 self.wake(job_id)
 
     def job_moved(self, job: JobRecord) -> None:

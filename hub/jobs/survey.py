@@ -34,7 +34,7 @@ class Survey:
 
     def facts(self, live: LiveJob, *, held: bool) -> Facts:
         """All that `scheduler.plan` looks at. `held`: nodes of a restored hub may have done what is missing here."""
-        nodes = {execution.node_id for execution in live.executions.values()}
+        nodes = set(live.places)
         return Facts(
             job=live.job,
             executions=list(live.executions.values()),

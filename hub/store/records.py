@@ -1,4 +1,8 @@
-"""What the hub's tables hold, as values."""
+"""What the hub's tables hold, as values.
+
+`gc=False`, here and in the messages: a value never leads back to itself, so counting references frees it, and the
+collector, which stops everything while it looks, has tens of thousands of them less to look at.
+"""
 
 import msgspec
 
@@ -9,7 +13,7 @@ from wire.resources import Resources
 from wire.states import Desired, ExecutionState, JobState, JobType, RolloutState, TenderState
 
 
-class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
+class JobRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One job in its current version. Times in unix nanoseconds."""
 
     id: str
@@ -30,7 +34,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Names what the job's executions do: versions with the same word need no other executions."""
 
 
-class ExecutionRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ExecutionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One execution: what the hub desires and what the node last said.
 
     `once`: its slot takes one accepted result only (batch and service; ops and daemon take one a node).
@@ -72,7 +76,7 @@ class RolloutRecord(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-class BidRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BidRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What became of one invitation: `outcome` is silent, bid, declined, excluded, won or lost."""
 
     node_id: str
@@ -88,7 +92,7 @@ class BidRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     steps: dict[str, float] = {}
 
 
-class TenderRecord(msgspec.Struct, frozen=True, kw_only=True):
+class TenderRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One auction of one slot, with its bids."""
 
     id: str
@@ -105,7 +109,7 @@ class TenderRecord(msgspec.Struct, frozen=True, kw_only=True):
     bids: list[BidRecord]
 
 
-class Why(msgspec.Struct, frozen=True):
+class Why(msgspec.Struct, frozen=True, gc=False):
     """Why a job failed, as its history tells it: `topic` if not the usual one, and further `details`."""
 
     reason: Reason
@@ -113,7 +117,7 @@ class Why(msgspec.Struct, frozen=True):
     details: dict[str, str] = {}
 
 
-class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
+class EventRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One event of a job's history. `execution_id` is empty for job-level events."""
 
     seq: int = 0

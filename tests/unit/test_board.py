@@ -1,9 +1,13 @@
 """The board: what it remembers of a live job costs no walk over all of its executions."""
 
+import gc
+
+import msgspec
 import pytest
 
 from hub.jobs.board import KEPT_TRIES, LiveJob
 from tests.support.records import execution, job
+from wire.messages import ExecutionStatus, ResultRef
 from wire.resources import Resources
 from wire.states import ExecutionState as E
 
@@ -32,8 +36,22 @@ def test_what_is_forgotten_counts_no_more_and_takes_no_room(live):
     for number in range(KEPT_TRIES + 5):
         placed(live, number, "n-1", number, E.FAILED)
     assert len(live.executions) == KEPT_TRIES
-    assert live.placed_since(0) == {"n-1": KEPT_TRIES}
+    assert live.placed_since(0) == live.places == {"n-1": KEPT_TRIES}
     for execution_id in list(live.executions):
         live.drop(execution_id)
     live.drop("e-unknown")
     assert not live.placed_since(0)
+    assert not live.places
+
+
+def test_the_collector_has_nothing_more_to_look_at_for_more_executions(live):
+    status = ExecutionStatus(id="e", ver=1, state=E.COMPLETED, result=ResultRef("ab" * 32, 3, 20, "local"))
+    placed(live, 0, "n-1", 0, E.COMPLETED)
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(1, 1000):
+        placed(live, number, "n-1", number)
+        ended = execution(E.COMPLETED, number=number, created=number, node_id="n-1", slot=number)
+        live.take(msgspec.structs.replace(ended, status=msgspec.structs.replace(status, ver=number)))
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100

@@ -32,28 +32,28 @@ WholeSeconds = Annotated[int, Meta(extra={"reads": "whole duration"})]
 Quantity = Annotated[str, Meta(extra={"reads": "quantity"})]
 
 
-class Engine(Struct, frozen=True, rename="pascal"):
+class Engine(Struct, frozen=True, gc=False, rename="pascal"):
     """What runs the task. `params` keep the spelling they came in; `wire/jobs/params.py` reads them."""
 
     type: str = ""
     params: dict[str, object] = {}
 
 
-class Publisher(Struct, frozen=True, rename="pascal"):
+class Publisher(Struct, frozen=True, gc=False, rename="pascal"):
     """Where results go. An empty type means nowhere but the node and the status."""
 
     type: str = ""
     params: dict[str, object] = {}
 
 
-class Source(Struct, frozen=True, rename="pascal"):
+class Source(Struct, frozen=True, gc=False, rename="pascal"):
     """Where an input comes from."""
 
     type: str = ""
     params: dict[str, object] = {}
 
 
-class InputSource(Struct, frozen=True, rename="pascal"):
+class InputSource(Struct, frozen=True, gc=False, rename="pascal"):
     """Data shown to the work at `target`."""
 
     source: Source = Source()
@@ -61,14 +61,14 @@ class InputSource(Struct, frozen=True, rename="pascal"):
     target: str = ""
 
 
-class ResultPath(Struct, frozen=True, rename="pascal"):
+class ResultPath(Struct, frozen=True, gc=False, rename="pascal"):
     """A folder of the work that is kept as a named output."""
 
     name: str = ""
     path: str = ""
 
 
-class ResourcesSpec(Struct, frozen=True, rename="pascal"):
+class ResourcesSpec(Struct, frozen=True, gc=False, rename="pascal"):
     """Amounts as text, lower-cased and without spaces; `wire.quantities.resources` turns them into numbers."""
 
     cpu: Quantity = field(default="", name="CPU")
@@ -77,7 +77,7 @@ class ResourcesSpec(Struct, frozen=True, rename="pascal"):
     gpu: Quantity = field(default="", name="GPU")
 
 
-class Port(Struct, frozen=True, rename="pascal"):
+class Port(Struct, frozen=True, gc=False, rename="pascal"):
     """A port of the work; without `static` the node picks one."""
 
     name: str = ""
@@ -86,7 +86,7 @@ class Port(Struct, frozen=True, rename="pascal"):
     host_network: str = ""
 
 
-class Network(Struct, frozen=True, rename="pascal"):
+class Network(Struct, frozen=True, gc=False, rename="pascal"):
     """What the work may reach and by which ports it is reached."""
 
     type: str = "Default"
@@ -94,7 +94,7 @@ class Network(Struct, frozen=True, rename="pascal"):
     ports: list[Port] = []
 
 
-class Timeouts(Struct, frozen=True, rename="pascal"):
+class Timeouts(Struct, frozen=True, gc=False, rename="pascal"):
     """Limits in seconds; 0 means none."""
 
     execution_timeout: WholeSeconds = 0
@@ -102,7 +102,7 @@ class Timeouts(Struct, frozen=True, rename="pascal"):
     total_timeout: WholeSeconds = 0
 
 
-class Secret(Struct, frozen=True, rename="pascal"):
+class Secret(Struct, frozen=True, gc=False, rename="pascal"):
     """A reference to a secret that the node holds, shown to the work as the file `target`. Never a value."""
 
     name: str = ""
@@ -110,7 +110,7 @@ class Secret(Struct, frozen=True, rename="pascal"):
     target: str = ""
 
 
-class Task(Struct, frozen=True, rename="pascal"):
+class Task(Struct, frozen=True, gc=False, rename="pascal"):
     """What one execution does."""
 
     name: str = "main"
@@ -126,7 +126,7 @@ class Task(Struct, frozen=True, rename="pascal"):
     secrets: list[Secret] = []
 
 
-class Constraint(Struct, frozen=True, rename="pascal"):
+class Constraint(Struct, frozen=True, gc=False, rename="pascal"):
     """A condition on a node's labels; the key prefix `favour_` turns it into a wish."""
 
     key: str = ""
@@ -134,7 +134,7 @@ class Constraint(Struct, frozen=True, rename="pascal"):
     values: list[str] = []
 
 
-class Disconnect(Struct, frozen=True, rename="pascal"):
+class Disconnect(Struct, frozen=True, gc=False, rename="pascal"):
     """What happens while a node is out of reach. `lost_after` None: never."""
 
     lost_after: Seconds | None = 3600.0
@@ -143,7 +143,7 @@ class Disconnect(Struct, frozen=True, rename="pascal"):
     stop_on_node_after: Seconds | None = None
 
 
-class Retry(Struct, frozen=True, rename="pascal"):
+class Retry(Struct, frozen=True, gc=False, rename="pascal"):
     """How often and how patiently a failed slot is tried again, and after which kinds of failure."""
 
     attempts: int = 3
@@ -152,7 +152,7 @@ class Retry(Struct, frozen=True, rename="pascal"):
     on: list[str] = field(default_factory=lambda: list(RETRY_ON))
 
 
-class Bidding(Struct, frozen=True, rename="pascal"):
+class Bidding(Struct, frozen=True, gc=False, rename="pascal"):
     """This job's own auction; None and empty mean the hub's profile."""
 
     window: Seconds | None = None
@@ -161,7 +161,7 @@ class Bidding(Struct, frozen=True, rename="pascal"):
     weights: dict[str, float] = {}
 
 
-class Update(Struct, frozen=True, rename="pascal"):
+class Update(Struct, frozen=True, gc=False, rename="pascal"):
     """How a new version of a service or daemon job replaces the old one, in Nomad's words.
 
     `max_parallel` slots or nodes are between the two versions at a time; 0 replaces all at once. One is healthy when
@@ -174,7 +174,7 @@ class Update(Struct, frozen=True, rename="pascal"):
     auto_revert: bool = False
 
 
-class ResultPolicy(Struct, frozen=True, rename="pascal"):
+class ResultPolicy(Struct, frozen=True, gc=False, rename="pascal"):
     """How results are packed and carried. `encrypt` is the reader's X25519 public key in base64."""
 
     compress: str = ""
@@ -184,7 +184,7 @@ class ResultPolicy(Struct, frozen=True, rename="pascal"):
     bandwidth_class: str = "normal"
 
 
-class Job(Struct, frozen=True, rename="pascal"):
+class Job(Struct, frozen=True, gc=False, rename="pascal"):
     """One job as its owner wrote it, with defaults filled in; what the hub knows of it lives elsewhere."""
 
     name: str = ""
@@ -209,7 +209,7 @@ class Job(Struct, frozen=True, rename="pascal"):
         return self.tasks[0]
 
 
-class JobDefaults(Struct, frozen=True):
+class JobDefaults(Struct, frozen=True, gc=False):
     """What a hub fills in where a job of one type says nothing. Only jobs that end have a publisher and time-outs."""
 
     priority: int = 0
