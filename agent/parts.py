@@ -228,7 +228,7 @@ class Parts:
             interval=self.config.link.health_seconds,
             counters=self.counters,
             held=lambda: self.sync.held,
-            extra=self._engine_checks,
+            extra=lambda: [*self._engine_checks(), *self.publishing.checks()],
             chores=[
                 self.store.keep_ballast,
                 self.tendering.tidy,

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from wire import clock
-from wire.failures import TenderError
+from wire.backoff import Backoff
+from wire.failures import TenderError, Unavailable
 from wire.messages import Row
 
 log = logging.getLogger(__name__)
@@ -71,15 +72,23 @@ class Outbox:
 
     async def run(self, connected: asyncio.Event) -> None:
         """Drain for ever; returns only by cancellation. Waits for `connected` before sending."""
+        refusals = Backoff(first=2.0, most=300.0)
         while True:
             await connected.wait()
             self._wake.clear()
             try:
                 progressed = await self._round()
-            except TenderError as error:
+            except Unavailable as error:
                 log.info("the outbox waits: %s", error)
                 await self._pause(1.0)
                 continue
+            except TenderError as error:
+                # Over a dear link a batch a second would cost more than all else that a node says.
+                pause = refusals.next()
+                log.warning("the outbox waits %.0f s: %s", pause, error)
+                await self._pause(max(1.0, pause))
+                continue
+            refusals = Backoff(first=2.0, most=300.0)
             if not progressed:
                 # With nothing on its way there is nothing to send again: an idle node is not woken for it.
                 await self._pause(self._resend_after if self._sent != self._acked else None)

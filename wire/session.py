@@ -18,8 +18,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from wire import clock, failpoints
+from wire import failpoints
 from wire.failures import Unavailable
+from wire.mqtt_client import Client
 from wire.packets import Options, Outgoing, Packet, PublishRefused
 
 log = logging.getLogger(__name__)
@@ -35,66 +36,12 @@ UNREAD = 1000
 """Packets of QoS 0 that may wait for the handler. Those of QoS 1 are bounded by our Receive Maximum."""
 
 
-class _Client(aiomqtt.Client):
-    """aiomqtt's client with its inner parts in reach: flags, reason codes and manual acks are only there."""
-
-    @property
-    def paho(self) -> Any:
-        return self._client
-
-    @property
-    def lost(self) -> "asyncio.Future[None]":
-        """Done when the connection is gone."""
-        return self._disconnected
-
-    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        """Write what was queued in this turn of the loop at once, instead of asking first whether one may.
-
-        aiomqtt wakes the loop through its self-pipe and registers the socket for each packet: five system
-        calls where one will do. The socket is only watched when it is really full.
-        """
-        if not self._connected.done():
-            super()._on_socket_register_write(client, userdata, sock)  # may come from the connecting thread
-        else:
-            self._loop.call_soon(self._flush, sock)
-
-    def _on_socket_unregister_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        del client, userdata
-        if sock.fileno() >= 0:
-            self._loop.remove_writer(sock.fileno())
-
-    async def _misc_loop(self) -> None:
-        """As in the library, which closes a connection only when two keep alives have passed in silence."""
-        while self._client.loop_misc() == 0:
-            paho: Any = self._client
-            asked = float(paho._ping_t)  # noqa: SLF001  nothing else tells of an answer that is missing
-            if asked and clock.monotonic() - asked > 2 * self.timeout:
-                log.info("the broker did not answer a ping in %.0f s", 2 * self.timeout)
-                self.lose()
-            await asyncio.sleep(1)
-
-    def lose(self) -> None:
-        """Give the connection up without a goodbye, so that the will stands until the next birth."""
-        with contextlib.suppress(OSError, AttributeError):
-            self.paho.socket().shutdown(socket.SHUT_RDWR)
-
-    def _flush(self, sock: Any) -> None:
-        try:
-            self._client.loop_write()
-        except Exception as error:  # noqa: BLE001  whatever it is, the connection is no good any more
-            if not self._disconnected.done():
-                self._disconnected.set_exception(error)
-            return
-        if self._client.want_write() and sock.fileno() >= 0:
-            self._loop.add_writer(sock.fileno(), self._flush, sock)
-
-
 class Session:
     """One connection. Wraps aiomqtt where it drops what we need (flags, reason codes, manual ack)."""
 
     def __init__(self, options: Options, host: str, port: int, will: Outgoing) -> None:
         self._options = options
-        self._client = _Client(
+        self._client = Client(
             host,
             port,
             identifier=options.client_id,
@@ -133,6 +80,7 @@ class Session:
         self._hook()
 
     def _hook(self) -> None:
+        self._client.bound(self._options.max_packet)
         self._paho.manual_ack_set(True)  # noqa: FBT003  paho's own signature
         self._paho.on_message = self._on_message
         self._paho.on_publish = self._on_publish
@@ -164,14 +112,20 @@ class Session:
 
     @contextlib.asynccontextmanager
     async def _opened(self):  # noqa: ANN202  the context manager type is in `open`
-        async with self._client:
-            self._client.lost.add_done_callback(lambda _: self._arrived.set())
-            codes = await self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._options.filters])
-            refused = [f for f, code in zip(self._options.filters, codes, strict=False) if value_of(code) >= 0x80]
-            if refused:
-                raise aiomqtt.MqttError(f"the broker refused the subscription to {', '.join(refused)}")
-            heed_cancellation()
-            yield self
+        try:
+            async with self._client:
+                self._client.lost.add_done_callback(lambda _: self._arrived.set())
+                await self._subscribe()
+                heed_cancellation()
+                yield self
+        finally:
+            self._client.close()
+
+    async def _subscribe(self) -> None:
+        codes = await self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._options.filters])
+        refused = [f for f, code in zip(self._options.filters, codes, strict=False) if value_of(code) >= 0x80]
+        if refused:
+            raise aiomqtt.MqttError(f"the broker refused the subscription to {', '.join(refused)}")
 
     async def take(self) -> list[tuple[Packet, int]]:
         """All that has arrived, at least one message. Raises MqttError when the link is lost."""
@@ -251,7 +205,12 @@ class Session:
     def _on_message(self, _client: Any, _userdata: Any, message: Any) -> None:
         if not message.qos and len(self._incoming) >= UNREAD:
             return  # whoever floods us without waiting for acknowledgements is not one of ours
-        packet = Packet(message.topic, bytes(message.payload), bool(message.retain))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self.lose()
+            return
+        packet = Packet(topic, bytes(message.payload), bool(message.retain))
         self._incoming.append((packet, message.mid if message.qos else 0))
         self._arrived.set()
 

@@ -7,6 +7,9 @@ import msgspec
 
 from wire.failures import Reason
 
+LATER = frozenset({"s3-access", "s3-no-bucket"})
+"""Codes that speak against a bid, but pass for a finished result: somebody mends the keys, or makes the bucket."""
+
 
 class Location(msgspec.Struct, frozen=True):
     """Where a result lies: the publisher's type and what a client needs to fetch it."""
@@ -29,6 +32,6 @@ class Publisher(Protocol):
 
         Idempotent: called again after a crash or a lost link until it succeeds; the same result
         gives the same Location. `names` fills placeholders (jobID, executionID, nodeID, date, time).
-        Raises ExecutionFailed; a retryable reason is tried again for as long as the result is wanted.
+        Raises ExecutionFailed; a retryable reason, or one of LATER, is tried again for as long as the result is wanted.
         """
         ...

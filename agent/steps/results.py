@@ -10,13 +10,14 @@ from pathlib import Path
 from agent.executors.base import ExitReport
 from agent.files.disk_faults import disk_failure
 from agent.plugins import Plugins
+from agent.publishers.base import LATER, Location
 from agent.steps.work import RESULTS
 from agent.store.records import Change, Execution
 from wire import clock, failpoints
 from wire.backoff import Backoff
 from wire.failures import ExecutionFailed
 from wire.files import manifest
-from wire.messages import ResultRef
+from wire.messages import Check, ResultRef
 from wire.signing import Signer
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Publishing:
         self._node_id, self._plugins, self._signer = node_id, plugins, signer
         self.active = 0
         """Publishers that work at this moment."""
+        self.waiting: dict[str, str] = {}
+        """Why results of these executions could not be published so far."""
         self._again = asyncio.Event()
 
     def nudge(self) -> None:
@@ -65,11 +68,25 @@ class Publishing:
         With `insist` a failure that may pass is tried again for ever: cancel it when the result is no
         longer wanted. Raises ExecutionFailed for one that will not pass.
         """
-        wanted = execution.job.task.publisher
-        if not wanted.type:
+        if not execution.job.task.publisher.type:
             return None
         results = folder / RESULTS
         sealed = await asyncio.to_thread(_seal, results, exit_code)
+        try:
+            location = await self._publish(execution, results, insist=insist)
+        finally:
+            self.waiting.pop(execution.id, None)
+        return ResultRef(
+            manifest=sealed.identity,
+            files=len(sealed.files),
+            size=sealed.size,
+            type=location.type,
+            params=location.params,
+            signature=self._signer.sign(manifest.encode(sealed)).hex(),
+        )
+
+    async def _publish(self, execution: Execution, results: Path, *, insist: bool) -> Location:
+        wanted = execution.job.task.publisher
         backoff = Backoff(first=1.0, most=300.0)
         while True:
             try:
@@ -81,23 +98,24 @@ class Publishing:
                 finally:
                     self.active -= 1
                 failpoints.at("publisher.after")
-                break
             except ExecutionFailed as failure:
-                if not insist or not failure.reason.retryable:
+                if not insist or not (failure.reason.retryable or failure.reason.code in LATER):
                     raise
                 pause = backoff.next()
                 log.warning("%s: publishing waits %.0f s: %s", execution.id, pause, failure.message)
+                self.waiting[execution.id] = failure.message
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._again.wait()
-        return ResultRef(
-            manifest=sealed.identity,
-            files=len(sealed.files),
-            size=sealed.size,
-            type=location.type,
-            params=location.params,
-            signature=self._signer.sign(manifest.encode(sealed)).hex(),
-        )
+            else:
+                return location
+
+    def checks(self) -> list[Check]:
+        """A warning while results wait for their place, with the reason of one."""
+        if not self.waiting:
+            return []
+        said = f"{len(self.waiting)} results wait for their place: {next(iter(self.waiting.values()))}"
+        return [Check("publishing", "warn", said[:200], "mend the keys, the bucket or the way to it")]
 
     def _names(self, execution: Execution) -> dict[str, str]:
         """What placeholders in a publisher's parameters stand for. The same at each try of one execution."""

@@ -64,10 +64,14 @@ async def owner() -> Owner:
 
 
 @contextlib.asynccontextmanager
-async def linked(broker: ScriptedBroker, owner: Owner) -> AsyncGenerator[Counter[str]]:
+async def linked(broker: ScriptedBroker, owner: Owner, *, patience: float = 10.0) -> AsyncGenerator[Counter[str]]:
     counters = Counter[str]()
     options = Options(
-        hosts=[("localhost", broker.port)], client_id="n-1", tls=broker.context("n-1"), filters=["a/filter"]
+        hosts=[("localhost", broker.port)],
+        client_id="n-1",
+        tls=broker.context("n-1"),
+        filters=["a/filter"],
+        timeout=patience,
     )
     owner.link = Link(options, owner, counters)
     running = asyncio.create_task(owner.link.run())

@@ -37,6 +37,12 @@ class ScriptedBroker:
         self._folder = folder
         self.port = 0
         self.largest = 0
+        """Bytes of the largest packet that it says it takes; 0 to say nothing."""
+        self.at_once = 0
+        """Messages that it says it takes before it has confirmed them; 0 to say nothing. It then takes its time."""
+        self.unconfirmed = self.most_unconfirmed = 0
+        self.ignores: set[int] = set()
+        """Kinds of packets that it does not answer."""
         self.connects = 0
         self.published: list[bytes] = []
         self.code_of: Callable[[bytes], int] = lambda _: 0
@@ -53,11 +59,14 @@ class ScriptedBroker:
                 await writer.drain()
 
     def _answer(self, kind: int, body: bytes, writer: asyncio.StreamWriter) -> None:
+        self.connects += kind >> 4 == CONNECT
         match kind >> 4:
+            case ignored if ignored in self.ignores:
+                pass
             case 1:
-                self.connects += 1
-                cap = b"\x27" + self.largest.to_bytes(4, "big") if self.largest else b""
-                writer.write(packet(0x20, b"\0\0" + bytes([len(cap)]) + cap))
+                caps = b"\x27" + self.largest.to_bytes(4, "big") if self.largest else b""
+                caps += b"\x21" + self.at_once.to_bytes(2, "big") if self.at_once else b""
+                writer.write(packet(0x20, b"\0\0" + bytes([len(caps)]) + caps))
             case 8:
                 writer.write(packet(0x90, body[:2] + b"\0" + b"\1" * body.count(b"/filter")))
                 writer.write(self.on_subscribe)
@@ -65,11 +74,24 @@ class ScriptedBroker:
                 size = int.from_bytes(body[:2], "big") + 2
                 topic, mid = body[2:size], body[size : size + 2]
                 self.published.append(topic)
-                writer.write(packet(0x40, mid + bytes([self.code_of(topic), 0])))
+                self._confirm(packet(0x40, mid + bytes([self.code_of(topic), 0])), writer)
             case 12:
                 writer.write(packet(0xD0, b""))
             case _:
                 pass
+
+    def _confirm(self, answer: bytes, writer: asyncio.StreamWriter) -> None:
+        if not self.at_once:
+            writer.write(answer)
+            return
+
+        def slowly() -> None:
+            self.unconfirmed -= 1
+            writer.write(answer)
+
+        self.unconfirmed += 1
+        self.most_unconfirmed = max(self.most_unconfirmed, self.unconfirmed)
+        asyncio.get_running_loop().call_later(0.01, slowly)
 
 
 async def _packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:

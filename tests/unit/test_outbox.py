@@ -6,9 +6,11 @@ import contextlib
 import msgspec
 import pytest
 
+from tests.fault.sim.loop import VirtualLoop
 from wire.failures import Unavailable
 from wire.messages import Row
 from wire.outbox import Outbox
+from wire.packets import PublishRefused
 
 
 class Lanes:
@@ -166,3 +168,25 @@ async def test_a_gap_is_closed_though_new_rows_keep_coming(parts):
             await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def test_what_the_broker_refuses_is_tried_ever_more_seldom():
+    lanes, tries, connected = Lanes(), list[float](), asyncio.Event()
+    loop = VirtualLoop()
+    lanes.add("status")
+
+    async def refuse(_lane: str, _rows: list[Row]) -> None:
+        tries.append(loop.now)
+        raise PublishRefused("not authorized")
+
+    async def a_day() -> None:
+        connected.set()
+        task = asyncio.create_task(Outbox(lanes, refuse, ["status"]).run(connected))
+        await asyncio.sleep(86_400)
+        task.cancel()
+
+    try:
+        loop.run(a_day())
+    finally:
+        loop.shutdown()
+    assert 200 < len(tries) < 1500
