@@ -25,7 +25,10 @@ _CHECK_CAP = 12
 
 
 class HealthReports:
-    """`held` names what is held; `extra` are checks that others bring; `chores` are done at each look, one by one."""
+    """`held` names what is held, `caps` what the node can do; `extra` are checks that others bring.
+
+    `chores` are done at each look, one by one.
+    """
 
     def __init__(
         self,
@@ -38,12 +41,13 @@ class HealthReports:
         interval: int,
         counters: Counter[str],
         held: Callable[[], str],
+        caps: Callable[[], str],
         extra: Callable[[], Sequence[Check]],
         chores: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         self._voice, self._ledger, self._runner, self._outbox = voice, ledger, runner, outbox
         self._data_dir, self._interval, self._counters = data_dir, interval, counters
-        self._held, self._extra, self._chores = held, extra, chores
+        self._held, self._caps, self._extra, self._chores = held, caps, extra, chores
         self._waiting_since = clock.monotonic()
         self.verdicts: dict[str, str] = {}
         self._said: dict[str, str] = {}
@@ -105,6 +109,7 @@ class HealthReports:
             outbox=depth,
             outbox_age=round(now - self._waiting_since, 1) if depth else 0.0,
             held=self._held(),
+            caps=self._caps(),
             checks=list(checks[:_CHECK_CAP]),
             counters=dict(sorted(self._counters.items())[:40]),
         )

@@ -228,6 +228,7 @@ class Parts:
             interval=self.config.link.health_seconds,
             counters=self.counters,
             held=lambda: self.sync.held,
+            caps=lambda: self.presence.caps,
             extra=lambda: [*self._engine_checks(), *self.publishing.checks()],
             chores=[
                 self.store.keep_ballast,

@@ -65,10 +65,10 @@ class Presence:
 
         Raises TenderError when the link goes down meanwhile.
         """
-        capabilities = msgspec.structs.replace(self._capabilities(), ep=self._voice.ep)
+        capabilities = self._capabilities()
         name = fingerprint(capabilities)
         if everything or name != self._said_caps:
-            await self._voice.say(capabilities)
+            await self._voice.say(msgspec.structs.replace(capabilities, ep=self._voice.ep, digest=name))
             self._said_caps = name
         await self.say_state()
         if held:
@@ -87,6 +87,11 @@ class Presence:
                 caps=self._said_caps,
             )
         )
+
+    @property
+    def caps(self) -> str:
+        """Digest of what was said last of what this node can do."""
+        return self._said_caps
 
     @property
     def held(self) -> str:

@@ -60,7 +60,11 @@ class EngineCapability(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Capabilities(Message, frozen=True):
-    """What the box can do, retained, sent on change only. Amounts are what jobs may use in total and each."""
+    """What the box can do, retained, sent on change only. Amounts are what jobs may use in total and each.
+
+    `link` is the link's profile; `every` the seconds from one window of a sleepy link to the next, 0 for one that is
+    always open; `digest` what `state` and `health` name it by.
+    """
 
     policy: ClassVar[Policy] = Policy(Channel.CAPS, 8 * KIB, retain=True)
     name: str = ""
@@ -75,6 +79,9 @@ class Capabilities(Message, frozen=True):
     hardware: dict[str, str] = {}
     unavailable: dict[str, str] = {}
     """Engines that cannot be used here, with the reason."""
+    link: str = ""
+    every: Number = 0
+    digest: str = ""
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -96,6 +103,7 @@ class Health(Message, frozen=True):
     outbox: int = 0
     outbox_age: float = 0.0
     held: str = ""
+    caps: str = ""
     checks: list[Check] = []
     counters: dict[str, int] = {}
 

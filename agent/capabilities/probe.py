@@ -83,6 +83,7 @@ class Probe:
         return msgspec.structs.replace(self._told, ep=ep) if ep else self._told
 
     def _lasting(self, capacity: Capacity) -> Capabilities:
+        link = self._config.link
         return Capabilities(
             ep=0,
             name=self.name,
@@ -94,6 +95,8 @@ class Probe:
             total=capacity.total,
             per_job=capacity.per_job,
             hardware=self._hardware(),
+            link=link.profile,
+            every=int(link.every_seconds) if link.is_sleepy else 0,
         )
 
     def _hardware(self) -> dict[str, str]:
@@ -116,6 +119,6 @@ class Probe:
 
 
 def fingerprint(capabilities: Capabilities) -> str:
-    """A short hash of everything but the epoch; goes into `state` so that the hub sees whether it is up to date."""
-    body = msgspec.json.encode(msgspec.structs.replace(capabilities, ep=0), order="sorted")
+    """A short hash of everything but the epoch, by which `state` and `health` tell the hub whether it is up to date."""
+    body = msgspec.json.encode(msgspec.structs.replace(capabilities, ep=0, digest=""), order="sorted")
     return hashlib.sha256(body).hexdigest()[:16]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from hub.api.clients import version
+from hub.auctions.ranking import Ranked
 from hub.fleet.registry import Node
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
@@ -142,6 +143,17 @@ def event(record: EventRecord) -> dict[str, Any]:
             **({"Details": record.details} if record.details else {}),
         },
         "Time": time,
+    }
+
+
+def sleeper(entry: Ranked, node_name: str) -> dict[str, Any]:
+    """A node that a job waits for, with the time at which it is expected."""
+    left = (entry.back - clock.unix_ns()) / 1e9
+    return {
+        "NodeID": entry.node_id,
+        "NodeName": node_name,
+        "BackAt": clock.rfc3339(entry.back) if entry.back else "",
+        "BackInSeconds": max(0.0, round(left, 1)) if entry.back else None,
     }
 
 

@@ -18,6 +18,7 @@ from wire.database import Connection
 SHOWN = 200
 """Tenders in one answer unless another number is asked for."""
 REASONS_MOST = 50
+ASLEEP_MOST = 50
 TOLD = {"declined", "excluded", "silent"}
 """Outcomes of invitations that had a reason."""
 
@@ -31,7 +32,10 @@ async def why(
     next_token: FromQuery[str] = "",
     slot: Annotated[int, QueryParameter(ge=-1, lt=2**31)] = -1,
 ) -> dict[str, Any]:
-    """Auctions of a job: who was invited, who bid what, who declined and why. `next_token` leads to older ones."""
+    """Auctions of a job: who was invited, who bid what, who declined and why. `next_token` leads to older ones.
+
+    `Asleep` are nodes that the job waits for: they are asked when they wake.
+    """
     hub = hub_of(request)
     page = page_of(limit or SHOWN, next_token, "", "", {"": "opened"})
     job = await find_job(request, name, namespace)
@@ -45,12 +49,14 @@ async def why(
     running = hub.board.auctions
     shown = [so_far(running[t.id], names) if t.id in running else t for t in tenders]
     before = page.offset + len(tenders)
+    asleep = hub.dispatcher.survey.awaited(job.id)
     return {
         "JobID": job.id,
         "State": job.state.value,
         "Message": job.message,
         "Total": total,
         "NextToken": page_token(page, before) if before < total else "",
+        "Asleep": [shapes.sleeper(entry, names[entry.node_id]) for entry in asleep[:ASLEEP_MOST]],
         "Reasons": _reasons(shown),
         "Tenders": [shapes.tender(tender) for tender in shown],
     }

@@ -14,7 +14,11 @@ from wire.resources import Resources
 from wire.states import TenderState
 
 LAN_WINDOW = 2.0
-"""Seconds that nodes have to answer. Hooks may take longer: their nodes say so by their time-outs."""
+"""Seconds that nodes have to answer."""
+LONG_WINDOW = 12.0
+"""The same when an invited node has hooks, which may take so long, or its link is slow to carry both ways."""
+SLOW_LINKS = {"metered", "sleepy"}
+"""Profiles of links whose round trip may take longer than the short window: satellites, modems."""
 
 LOCALITY = 30.0
 """Rank of a node on which all inputs of the job lie already."""

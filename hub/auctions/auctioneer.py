@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from hub.auctions.auction import LAN_WINDOW, Auction, Outcome, settle
+from hub.auctions.auction import LAN_WINDOW, LONG_WINDOW, SLOW_LINKS, Auction, Outcome, settle
 from hub.auctions.awards import Ended, end_tender
 from hub.auctions.bid_hooks import BidHooks
 from hub.auctions.judgement import is_fault
@@ -86,9 +86,10 @@ class Auctioneer:
         return auction
 
     def _window(self, nodes: tuple[str, ...]) -> float:
-        """Long enough for the slowest owner's hooks among the invited nodes."""
+        """Long enough for the slowest owner's hooks, and the slowest link, among the invited nodes."""
         caps = [self._registry.nodes[n].caps for n in nodes]
-        return 12.0 if any(c is not None and c.hooks for c in caps) else LAN_WINDOW
+        slow = any(c is not None and (c.hooks or c.link in SLOW_LINKS) for c in caps)
+        return LONG_WINDOW if slow else LAN_WINDOW
 
     def withdraw(self, auction: Auction) -> None:
         """Forget an auction that was prepared and never committed."""

@@ -15,7 +15,7 @@ from wire.failures import Reason
 from wire.jobs.constraints import explain, matches, unmet, wishes
 from wire.jobs.job import Job
 from wire.jobs.params import engine_kind
-from wire.quantities import format_size
+from wire.quantities import format_duration, format_size
 from wire.resources import AMOUNTS, Resources
 from wire.states import Membership, NodeState
 
@@ -24,7 +24,7 @@ BUSY = "busy"
 AWAY = "away"
 """Code of the reason of a node that is not online."""
 ASLEEP = "asleep"
-"""Code of the reason of a node that sleeps as it announced: it is asked when it wakes."""
+"""Code of the reason of a node whose link opens on a schedule, and which is expected: it is asked when it wakes."""
 COOLING = "cooling"
 """Code of the reason of a node that has failed too often in a row."""
 MESSAGES_SHOWN = 3
@@ -50,7 +50,7 @@ class Ranked:
     joined: int = 0
     """Unix nanoseconds when the node enrolled."""
     back: int = 0
-    """Unix nanoseconds when a node that sleeps will be back; else 0."""
+    """Unix nanoseconds when a node that sleeps is expected; else 0."""
 
     @property
     def suitable(self) -> bool:
@@ -127,7 +127,7 @@ def _rank_one(question: Question, node: Node) -> Ranked:
         room=_times(question.requested, node.free),
         changed=node.changed,
         joined=node.joined,
-        back=node.back_at(question.now) if any(reason.code == ASLEEP for reason in reasons) else 0,
+        back=node.expected(question.now) if any(reason.code == ASLEEP for reason in reasons) else 0,
     )
 
 
@@ -145,6 +145,9 @@ def _presence(question: Question, node: Node) -> float | Reason:
         back = node.back_at(question.now)
         until = f" until {clock.rfc3339(back)[:19]}Z" if back else ""
         return Reason(ASLEEP, f"the node sleeps{until}, as planned", "it is asked when it is back")
+    if presence in {NodeState.LATE, NodeState.OFFLINE} and node.expected(question.now):
+        said = f"the node is {presence} and connects every {format_duration(node.caps.every if node.caps else 0)}"
+        return Reason(ASLEEP, said, "it is asked when it is back")
     if presence is not NodeState.ONLINE:
         held = presence in {NodeState.DRAINING, NodeState.MAINTENANCE}
         hint = f"tender node undrain {node.name}" if held else "it is asked when it is back"

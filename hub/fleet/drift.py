@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hub.courier import Courier
+from hub.fleet.adrift import Drift
 from hub.fleet.holdings import MEANING, Beside, Key, What, Word, compare
-from hub.fleet.registry import Drift, Node, Registry
+from hub.fleet.registry import Node, Registry
 from hub.fleet.telling import tell
 from hub.jobs.board import Board
 from hub.jobs.dispatch import Dispatcher
@@ -33,6 +34,8 @@ SPREAD = 0.5
 EXCHANGES = 3
 BY_WANT = {What.WANT, What.KEPT, What.MISSING}
 """What is talked about by sending the wanted set again."""
+BY_SAYING = {What.SAID, What.CAPS}
+"""What only the node itself can end, by saying everything again."""
 
 
 @dataclass
@@ -94,7 +97,7 @@ class DriftWatch:
         applied = node.held.want if node.held is not None else 0
         newest = self._courier.want_versions.get(node.id, applied)
         idle = not node.holds and node.used == Resources() and applied == newest
-        if node.doubt or not idle or node.id in self._cases:
+        if node.doubt or node.caps_differ or not idle or node.id in self._cases:
             self._look_in(node.id, self.soon)
 
     def _look_in(self, node_id: str, seconds: float) -> None:
@@ -144,7 +147,7 @@ class DriftWatch:
     async def _talk(self, node: Node, due: Mapping[Key, Seen], found: Mapping[Key, Refusal | None]) -> None:
         """One exchange about what is due: what ends it, and from the second time on all anew."""
         now = clock.monotonic()
-        anew = any(key.what is What.SAID or (one.tries and key.what is not What.UNTOLD) for key, one in due.items())
+        anew = any(key.what in BY_SAYING or (one.tries and key.what is not What.UNTOLD) for key, one in due.items())
         for one in due.values():
             one.tries, one.said = one.tries + 1, now
             one.due = now + min(LATEST, self.soon * 2**one.tries)

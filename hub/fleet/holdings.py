@@ -25,6 +25,7 @@ class What(StrEnum):
     UNTOLD = "untold"
     WANT = "want"
     SAID = "said"
+    CAPS = "caps"
 
 
 MEANING = {
@@ -34,6 +35,7 @@ MEANING = {
     What.UNTOLD: "the node holds it further on than it ever reported, and says that it has reported all",
     What.WANT: "the node has not applied the newest wanted set",
     What.SAID: "the node's health reports name another set than it said last",
+    What.CAPS: "the node names other capabilities than it said last",
 }
 
 
@@ -55,11 +57,12 @@ class Word:
     want: int
     doubt: bool
     told_all: bool
+    caps_differ: bool = False
 
     @classmethod
     def of(cls, node: Node) -> "Word":
         want = node.held.want if node.held is not None else 0
-        return cls(node.id, node.holds, want, node.doubt, node.told_all)
+        return cls(node.id, node.holds, want, node.doubt, node.told_all, node.caps_differ)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ def compare(word: Word, standing: Standing, beside: Beside) -> dict[Key, Refusal
     found: dict[Key, Refusal | None] = {}
     if word.doubt:
         found[Key("", What.SAID)] = None
+    if word.caps_differ:
+        found[Key("", What.CAPS)] = None
     if word.holds is None:
         return found
     if word.want != standing.want:

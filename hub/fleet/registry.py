@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from hub.fleet.adrift import Drift
 from hub.store.fleet import NodeRecord
 from hub.store.upkeep import UpkeepRecord
 from wire import clock, holding
@@ -20,27 +21,7 @@ MISSED = 2.5
 OVERSLEPT = 60.0
 """Seconds after its planned wake in which a node that sleeps is not late yet."""
 
-DRIFT_NAMED = 5
-"""Executions that are named when node and hub do not agree."""
-REMEDY = "run tender agent doctor on the box; then restart the agent, which leaves its work alone"
-
 HERE = {NodeState.ONLINE, NodeState.DRAINING, NodeState.MAINTENANCE}
-
-
-@dataclass(frozen=True)
-class Drift:
-    """A difference that several exchanges have not ended: since when (unix nanoseconds), and what, by execution."""
-
-    since: int
-    what: dict[str, str]
-
-    @property
-    def check(self) -> Check:
-        """The same, beside what the node says of itself."""
-        named = [f"{name or 'its set'}: {meaning}" for name, meaning in list(self.what.items())[:DRIFT_NAMED]]
-        more = len(self.what) - len(named)
-        told = "; ".join(named) + (f"; and {more} more" if more else "")
-        return Check("drift", "warn", f"does not agree with the hub since {clock.rfc3339(self.since)}: {told}", REMEDY)
 
 
 @dataclass
@@ -75,6 +56,8 @@ class Node:
     """Unix nanoseconds when it enrolled."""
     doubt: bool = False
     """Whether its last health report named another `held`, or another presence, than is known here."""
+    caps_named: str = ""
+    """The digest by which its last word that had one names what it can do."""
     told_all: bool = False
     """Whether it said, after that `held`, that all its reports are acknowledged."""
     drift: Drift | None = None
@@ -112,10 +95,16 @@ class Node:
     def take_health(self, health: Health) -> None:
         """Keep it, and see whether the node says of itself what is known here."""
         self.health, self.told_all = health, health.outbox == 0
+        self.caps_named = health.caps or self.caps_named
         away = self.status is None or self.status.state is NodeState.OFFLINE
         want = self.held.want if self.held is not None else 0
         known = "" if self.holds is None else holding.digest(want, self.holds.values())
         self.doubt = bool(health.held) and (away or health.held != known)
+
+    @property
+    def caps_differ(self) -> bool:
+        """Whether it names other capabilities than came here: the broker lost a change of them, or kept an old one."""
+        return bool(self.caps_named) and self.caps_named != (self.caps.digest if self.caps else "")
 
     @property
     def holds_nothing_else(self) -> bool:
@@ -184,6 +173,25 @@ class Node:
         asleep = presence is NodeState.SLEEPING and self.status is not None and self.status.next
         return now - int(self.overslept(now) * 1e9) if asleep else 0
 
+    def expected(self, now: int) -> int:
+        """Unix nanoseconds when a node is expected whose link opens on a schedule; 0 when it is here, or given up.
+
+        One that did not come when it should have, or whose goodbye was lost, has its next window left: a window that
+        found no connection is not the end.
+        """
+        word = self.word(now)
+        if word is NodeState.SLEEPING:
+            return self.back_at(now)
+        every = self.caps.every if self.caps else 0
+        if not every or word not in {NodeState.LATE, NodeState.OFFLINE} or self.status is None:
+            return 0
+        if word is NodeState.OFFLINE:
+            silent = clock.monotonic() - self.since_at
+        else:
+            silent = self.overslept(now) if _sleeps(self.status) else self.age(now)
+        left = every + OVERSLEPT - silent
+        return now + int(left * 1e9) if left > 0 else 0
+
     def heed(self) -> None:
         """Its status has changed."""
         status = self.status
@@ -245,6 +253,7 @@ class Registry:
                 node.status = document
                 node.slept_at = node.heard_at if _sleeps(document) else None
                 node.born, node.holds, node.pages = node.heard, None, {}
+                node.caps_named = document.caps or node.caps_named
                 node.heed()
             case Capabilities():
                 if node.caps != msgspec.structs.replace(document, ep=node.caps.ep if node.caps else 0):

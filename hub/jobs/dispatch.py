@@ -55,7 +55,7 @@ class Dispatcher:
         self._db, self._registry, self._board, self._courier = database, registry, board, courier
         self._auctioneer = auctioneer
         self.absence = Absence(registry, courier)
-        self._survey = Survey(
+        self.survey = Survey(
             registry=registry,
             board=board,
             courier=courier,
@@ -172,7 +172,7 @@ class Dispatcher:
 
     def _plan(self, live: LiveJob) -> Plan:
         held = self.held(live.job.id)
-        facts = self._survey.facts(live, held=held)
+        facts = self.survey.facts(live, held=held)
         steps = scheduler.plan(facts)
         if held and any(isinstance(step, scheduler.MoveJob) and step.state is JobState.FAILED for step in steps):
             steps = []  # its time is over by the clock; its nodes may have done it long since
@@ -181,7 +181,7 @@ class Dispatcher:
             steps = [step for step in steps if not isinstance(step, scheduler.OpenTender)]
         opens = [step for step in steps if isinstance(step, scheduler.OpenTender)]
         ranked = {entry.node_id: entry for entry in facts.ranked} if opens else {}
-        weights = self._survey.weights_of(live)
+        weights = self.survey.weights_of(live)
         auctions = [self._auctioneer.prepare(live, step, ranked, weights) for step in opens]
         waits = any(isinstance(step, scheduler.AwaitRoom) for step in steps)
         busy = [e.node_id for e in facts.ranked if e.reasons and e.suitable] if waits else []

@@ -10,9 +10,10 @@ from hub.fleet.absence import Absence
 from hub.fleet.registry import Registry
 from hub.jobs.board import Board, LiveJob
 from hub.jobs.quotas import Quotas
-from hub.scheduler import Facts
+from hub.scheduler import OVER, Facts
+from hub.scheduler.waiting import sleepers
 from wire import clock
-from wire.states import ExecutionState
+from wire.states import ExecutionState, JobType
 
 
 class Survey:
@@ -51,6 +52,17 @@ class Survey:
             or not self._courier.connected
             or clock.monotonic() < self._courier.up_at + self._orders.settle,
         )
+
+    def awaited(self, job_id: str) -> list[Ranked]:
+        """Nodes that sleep and are asked when they wake, the first to be back before the others; none if not needed."""
+        live = self._board.jobs.get(job_id)
+        if live is None:
+            return []
+        facts = self.facts(live, held=False)
+        kept = [e for e in facts.current if e.state not in OVER or e.accepted]
+        if live.job.type in {JobType.BATCH, JobType.SERVICE}:
+            return sleepers(facts) if len(kept) < live.job.spec.count else []
+        return [entry for entry in sleepers(facts) if entry.node_id not in {e.node_id for e in facts.current}]
 
     def weights_of(self, live: LiveJob) -> dict[str, float]:
         """How much each part of a rank counts: the owner's words, and above them the job's."""

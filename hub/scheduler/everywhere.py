@@ -56,7 +56,7 @@ class _Nodes:
         mine, tenders = self._executions.get(entry.node_id, []), self._tenders.get(entry.node_id, [])
         if any(e.state not in OVER or is_absent(e) for e in mine) or self._outdated.get(entry.node_id):
             return
-        if entry.node_id in self._sleepers and not mine and not tenders:
+        if entry.node_id in self._sleepers and not mine and (not tenders or _was_silent(tenders[-1])):
             self._await_wake(entry)
             return
         if not entry.suitable or any(t.state is TenderState.OPEN for t in tenders):
@@ -84,7 +84,9 @@ class _Nodes:
         if self._job.type is JobType.OPS:
             lost = bool(mine) and all(e.state in {ExecutionState.REFUSED, ExecutionState.LOST} for e in mine)
             room = no and last is not None and any(lacked_room(bid.reasons) for bid in last.bids)
-            if self._came_later(entry) or (tenders and not room and not lost) or len(mine) > 2:
+            # A node that fell asleep, or went, before it could answer is asked once more when it is back.
+            back = last is not None and _was_silent(last) and entry.changed > (last.closed or last.opened)
+            if self._came_later(entry) or (tenders and not room and not lost and not back) or len(mine) > 2:
                 return None
         return max(pause_after_ends(self._job, mine, self._facts.now), tender_pause(tenders, [entry], self._facts.now))
 
@@ -150,6 +152,10 @@ class _Nodes:
         if not current:
             return failing.no_nodes(self._facts, 1, declines(self._of_version))
         return MoveJob(JobState.COMPLETED)
+
+
+def _was_silent(tender: TenderRecord) -> bool:
+    return tender.state is TenderState.FAILED and all(bid.outcome == "silent" for bid in tender.bids)
 
 
 def _attempt(mine: Sequence[ExecutionRecord]) -> int:

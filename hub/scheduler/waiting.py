@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from hub.auctions.judgement import is_fault
-from hub.auctions.ranking import ASLEEP, AWAY, COOLING, Ranked, lacked_room
+from hub.auctions.ranking import ASLEEP, AWAY, BUSY, COOLING, Ranked, lacked_room
 from hub.scheduler import failing
 from hub.scheduler.absent import is_absent, word_is_due
 from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgain, OpenTender, S, Step
@@ -47,7 +47,7 @@ def next_try(facts: Facts, slot: int, mine: Sequence[ExecutionRecord], auctions:
         if pause <= 0:
             nodes = _in_place(job, mine, auctions, free) or tuple(entry.node_id for entry in free)
             return OpenTender(slot, 1 + max((e.attempt for e in mine), default=0), nodes)
-        return _give_up(facts, auctions) or LookAgain(pause)
+        return _give_up(facts, auctions, free) or LookAgain(pause)
     if any(entry.suitable for entry in facts.ranked):
         return queue_timeout(facts) or AwaitRoom()
     return _without_nodes(facts, mine, auctions)
@@ -97,8 +97,12 @@ def coming_back(facts: Facts) -> bool:
 
 
 def sleepers(facts: Facts) -> list[Ranked]:
-    """Nodes that have nothing against the job but that they sleep as planned, the first to wake before the others."""
-    found = [entry for entry in facts.ranked if entry.reasons and {r.code for r in entry.reasons} == {ASLEEP}]
+    """Nodes that have nothing against the job but that they sleep, the first to wake before the others.
+
+    One whose room is taken while it sleeps is one of them: its work may have ended when it wakes.
+    """
+    codes = ((entry, {reason.code for reason in entry.reasons}) for entry in facts.ranked)
+    found = [entry for entry, said in codes if ASLEEP in said and said <= {ASLEEP, BUSY}]
     return sorted(found, key=lambda entry: entry.back)
 
 
@@ -188,13 +192,15 @@ def tender_pause(auctions: Sequence[TenderRecord], free: Sequence[Ranked], now: 
     return _left(closed, min(60.0, 2.0 ** min(in_a_row - 1, 6)), now)
 
 
-def _give_up(facts: Facts, auctions: Sequence[TenderRecord]) -> Step | None:
+def _give_up(facts: Facts, auctions: Sequence[TenderRecord], free: Sequence[Ranked]) -> Step | None:
     """Fail a job without queue time-out when its nodes have said no for good, or never answer."""
     job = facts.job
     if job.spec.task.timeouts.queue_timeout or job.type is JobType.SERVICE:
         return queue_timeout(facts)
     recent = [t for t in auctions if t.state is TenderState.FAILED][-SILENT_ROUNDS:]
     last = recent[-1]
+    if sleepers(facts) or any(entry.changed > last.opened for entry in free):
+        return None  # those that were asked have said no, and others sleep, or came while they were asked
     if last.bids and all(_said_no(bid) and not lacked_room(bid.reasons) for bid in last.bids):
         return failing.no_nodes(facts, job.spec.count, declines(recent[-1:]))
     if len(recent) >= SILENT_ROUNDS and all(map(_unheard, [bid for tender in recent for bid in tender.bids])):

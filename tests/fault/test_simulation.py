@@ -4,9 +4,11 @@ import asyncio
 import os
 import subprocess
 import sys
+from typing import cast
 
 import pytest
 
+from agent.executors.base import Executor
 from agent.store.records import Hold
 from tests.fault.sim.jobs import batch
 from tests.fault.sim.settle import check_results
@@ -149,6 +151,31 @@ async def _a_birth_that_is_lost(world: World) -> None:
 def test_a_node_whose_birth_was_lost_is_asked_for_it_when_it_says_how_it_is():
     with simulation(4) as world:
         run(world, _a_birth_that_is_lost)
+
+
+async def _a_change_of_what_a_node_can_do(world: World) -> None:
+    node, hub = world.nodes[0], world.hub.hub
+    assert hub is not None
+    parts = node.parts
+    assert parts is not None
+    world.broker.weather.lose.update(caps=1.0, state=1.0)
+    executors = cast(dict[str, Executor], parts.offers.plugins.executors)
+    executors["another"] = executors["fake"]
+    await world.until(lambda: "another" in parts.capabilities.engines, 70, "the node sees it")
+    await asyncio.sleep(130)
+
+    def known() -> bool:
+        caps = hub.registry.nodes[node.id].caps
+        return caps is not None and "another" in caps.engines
+
+    assert not known()
+    world.broker.weather.lose.clear()
+    await world.until(known, 200, "the hub asks for it")
+
+
+def test_a_change_of_what_a_node_can_do_that_was_lost_is_asked_for_when_the_node_says_how_it_is():
+    with simulation(9) as world:
+        run(world, _a_change_of_what_a_node_can_do)
 
 
 async def _a_box_that_wakes_in_another_year(world: World) -> None:

@@ -1,5 +1,6 @@
 """A node and a hub that do not agree: it is said again until it helps, and told to the operators when it does not."""
 
+import asyncio
 import logging
 
 import pytest
@@ -176,3 +177,42 @@ async def test_nodes_that_agree_are_told_nothing_more(bench):
     assert not {"resync", "refusal"} & set(node.heard)
     await node.node.report(name, E.COMPLETED)
     await bench.finished(job_id)
+
+
+async def test_a_change_of_what_a_node_can_do_that_was_lost_on_its_way_is_asked_for_anew(bench):
+    node = await bench.node("north", digest="one")
+    asked = []
+    hear = node.hear
+
+    async def answering(address: Address, message: m.Message) -> None:
+        await hear(address, message)
+        if isinstance(message, m.Command) and address.item == "resync":
+            asked.append(message.seq)
+            # The first answer is lost too.
+            if len(asked) > 1:
+                await node.say(Channel.CAPS, m.Capabilities(ep=1, name="north", publishers=["s3"], digest="two"))
+            await node.say(Channel.STATE, m.NodeStatus(ep=1, state=NodeState.ONLINE, next=30, caps="two"))
+            await node.say(Channel.HELD, m.Held(ep=1, want=0, items=[]))
+
+    node.hear = answering
+    await node.say(Channel.HEALTH, m.Health(ep=1, held=digest(0, []), caps="two"))
+    await until(lambda: bench.hub.registry.nodes[node.id].caps.publishers == ["s3"])
+    await until(lambda: not bench.hub.inbox.drift.cases(node.id))
+    assert len(asked) == 2
+
+
+async def test_a_node_that_names_what_it_never_tells_is_an_alarm(bench):
+    node = Claiming(bench, await bench.node("north", digest="one"))
+    await node.say_held()
+    while not drift_of(bench, node.node):
+        await node.node.say(Channel.HEALTH, m.Health(ep=1, caps="two"))
+        await asyncio.sleep(SOON)
+    assert "the node names other capabilities than it said last" in (await checks(bench, node.node))["drift"]
+    assert await adrift(bench) == 1
+
+
+async def test_a_node_of_a_release_that_names_nothing_is_left_alone(bench):
+    node = await bench.node("north")
+    await node.say(Channel.HEALTH, m.Health(ep=1))
+    known = bench.hub.registry.nodes[node.id]
+    assert not known.caps_differ

@@ -2,11 +2,14 @@
 
 import pytest
 
+from hub.scheduler.waiting import SILENT_ROUNDS
+from hub.store.records import TenderRecord
 from tests.support.hub_bench import BenchNode, HubBench, hub_bench, until
 from tests.support.hub_process import wasm_job
 from wire import messages as m
+from wire.resources import Resources
 from wire.states import ExecutionState as E
-from wire.states import NodeState
+from wire.states import NodeState, TenderState
 from wire.topics import Channel
 
 HOUR = 3600
@@ -110,6 +113,81 @@ async def test_a_job_with_a_queue_time_out_does_not_wait_longer_than_that(bench)
     assert (await bench.finished(job_id))["State"]["StateType"] == "Failed"
 
 
+async def test_a_job_waits_also_for_a_sleeper_that_missed_its_window_and_for_one_whose_goodbye_was_lost(bench):
+    missed, dropped = await bench.node("north", every=HOUR), await bench.node("south", every=HOUR)
+    await sleep(missed)
+    passed(bench, missed, HOUR + 120)
+    await dropped.say(Channel.STATE, m.NodeStatus(ep=1, state=NodeState.OFFLINE, why="the link was lost"))
+    job_id = await bench.submit(wasm_job())
+    why = await bench.get(f"jobs/{job_id}/why")
+    assert why["State"] == "queued"
+    assert [one["NodeName"] for one in why["Asleep"]] == ["north", "south"]
+    assert HOUR - 120 < why["Asleep"][0]["BackInSeconds"] < HOUR < why["Asleep"][1]["BackInSeconds"] <= HOUR + 60
+    await wake(dropped)
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
+    assert (await bench.get(f"jobs/{job_id}/why"))["Asleep"] == []
+
+
+async def test_a_sleeper_that_missed_two_windows_is_not_waited_for(bench):
+    node = await bench.node("north", every=HOUR)
+    await sleep(node)
+    passed(bench, node, 2 * HOUR + 61)
+    job_id = await bench.submit(wasm_job())
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Failed"
+
+
+async def test_a_job_waits_for_a_sleeper_whose_room_is_taken_while_it_sleeps(bench):
+    little = Resources(cpu=1, memory=10**9, disk=10**10)
+    node = await bench.node("north", total=little, per_job=little)
+    node.script = (E.ACCEPTED, E.RUNNING)
+    large = wasm_job()
+    large["Tasks"][0]["Resources"] = {"CPU": "1"}
+    first = await bench.submit(large)
+    await until(lambda: states(bench, first) == [E.RUNNING])
+    await sleep(node)
+    second = await bench.submit(large)
+    assert (await bench.get(f"jobs/{second}/why"))["State"] == "queued"
+    node.script = (E.ACCEPTED, E.RUNNING, E.COMPLETED)
+    await wake(node, (node.orders[0].execution_id, E.RUNNING))
+    await node.report(node.orders[0].execution_id, E.COMPLETED)
+    assert (await bench.finished(second))["State"]["StateType"] == "Completed"
+
+
+async def test_nodes_that_never_answer_do_not_end_a_job_before_the_sleeper_was_asked(bench):
+    asleep, mute = await bench.node("north"), await bench.node("south")
+    await sleep(asleep)
+    mute.on_invite = lambda _invitation: None
+    job_id = await bench.submit(wasm_job(Bidding={"Window": "100ms"}))
+    await until(lambda: len(tenders(bench, job_id)) > SILENT_ROUNDS)
+    await wake(asleep)
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
+
+
+async def test_an_ops_job_asks_a_node_again_that_fell_asleep_before_it_could_answer(bench):
+    node = await bench.node("north")
+    node.on_invite = lambda _invitation: None
+    job_id = await bench.submit(wasm_job(Type="ops", Count=0, Bidding={"Window": "100ms"}))
+    await sleep(node)
+    await until(lambda: [t for t in tenders(bench, job_id) if t.state is TenderState.FAILED])
+    node.on_invite = node.bid
+    await wake(node)
+    assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
+
+
+async def test_a_node_on_a_slow_link_has_longer_to_answer(bench):
+    windows = {}
+    for name, link in [("north", "lan"), ("south", "sleepy")]:
+        node = await bench.node(name, link=link, labels={"site": name})
+
+        def answer(invitation, node=node, name=name):
+            windows[name] = invitation.window
+            return node.bid(invitation)
+
+        node.on_invite = answer
+        await bench.finished(await bench.submit(wasm_job(Constraints=[only(name)])))
+    assert windows == {"north": 2.0, "south": 12.0}
+
+
 async def test_an_ops_job_is_over_when_also_those_that_slept_have_had_it(bench):
     asleep, awake = await bench.node("north"), await bench.node("south")
     await sleep(asleep)
@@ -156,6 +234,15 @@ async def test_planned_maintenance_is_shown_with_its_end_wherever_the_node_is(be
     assert (told["State"], told["Why"]) == ("maintenance", "new battery")
     assert 7000 < told["BackInSeconds"] <= 7200
     assert bench.hub.dispatcher.absence.of([node.id]) == {}
+
+
+def only(name: str) -> dict[str, object]:
+    return {"Key": "site", "Operator": "=", "Values": [name]}
+
+
+def tenders(bench: HubBench, job_id: str) -> list[TenderRecord]:
+    live = bench.hub.board.jobs.get(job_id)
+    return list(live.tenders) if live else []
 
 
 def states(bench: HubBench, job_id: str) -> list[E]:

@@ -67,9 +67,10 @@ def _jobs() -> dict[tuple[str, str], Told]:
 def _lists() -> dict[tuple[str, str], Told]:
     job = samples.job()
     reason = {"Code": "memory", "Count": 3, "Nodes": ["north"], "Message": "needs 64 MB memory", "Hint": "ask for less"}
+    asleep = {"NodeID": samples.NODE_ID, "NodeName": "ridge", "BackAt": "2026-05-28T22:26:40Z", "BackInSeconds": 1800.0}
     why = {
         "JobID": JOB_ID, "State": "queued", "Message": "", "Total": 1, "NextToken": "", "Reasons": [reason],
-        "Tenders": [samples.tender()],
+        "Asleep": [asleep], "Tenders": [samples.tender()],
     }  # fmt: skip
     used = {"Name": "default", "Jobs": 2, "Executions": 1, "CPUSeconds": 3.5, "StoredBytes": 1200, "Quota": {"Jobs": 9}}
     return {

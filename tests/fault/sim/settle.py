@@ -38,6 +38,8 @@ def differences(world: World) -> list[str]:
             continue
         if not process.enter(hub.registry.nodes[node.id].here, now):
             found.append(f"the hub does not see {node.name}")
+        if hub.registry.nodes[node.id].caps_differ:
+            found.append(f"the hub does not know what {node.name} can do")
         found += _between(world, node)
     return found
 
