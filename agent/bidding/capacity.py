@@ -1,7 +1,7 @@
 """The ledger of a node: what executions use, what open bids hold, and that it never goes above what there is.
 
 Pure: the caller brings the time (a monotonic clock) and keeps the rows. Amounts are whole thousandths
-of a core, bytes and devices, and sums are taken anew each time, so nothing drifts.
+of a core, bytes and devices, so a sum that is kept never drifts.
 """
 
 import math
@@ -60,6 +60,7 @@ class Ledger:
         self._slots = max_executions
         self._holds: dict[str, Hold] = {}
         self._allocations: dict[str, Resources] = {}
+        self._used: _Amounts = (0, 0, 0, 0)
 
     @property
     def holds(self) -> Mapping[str, Hold]:
@@ -80,7 +81,7 @@ class Ledger:
     @property
     def free(self) -> Resources:
         """What a new bid could get. Never negative, even after the owner lowered a limit under running work."""
-        return _resources(_clip(_minus(self._total, self._used())))
+        return _resources(_clip(_minus(self._total, self._used)))
 
     @property
     def free_slots(self) -> int:
@@ -93,54 +94,55 @@ class Ledger:
             return Outcome.HELD
         outcome = self._room_for(resources)
         if outcome is Outcome.HELD:
-            self._holds[tender_id] = Hold(tender_id, resources, now + ttl)
+            self._hold(Hold(tender_id, resources, now + ttl))
         return outcome
 
     def release(self, tender_id: str) -> bool:
         """Give up a hold. False if there is none, which is ordinary."""
-        return self._holds.pop(tender_id, None) is not None
+        return self._let_go(tender_id) is not None
 
     def allocate(self, execution_id: str, resources: Resources, now: float, *, tender_id: str = "") -> Outcome:
         """Turn the hold of `tender_id` into an allocation; without one (direct, or expired) find room anew."""
         self.expire(now)
         if execution_id in self._allocations:
             return Outcome.ALLOCATED
-        hold = self._holds.pop(tender_id, None)
+        hold = self._let_go(tender_id)
         if hold is not None and not _fits(_ceil(resources), _ceil(hold.resources)):
             outcome = self._room_for(resources)
             if outcome is not Outcome.HELD:
-                self._holds[tender_id] = hold
+                self._hold(hold)
                 return outcome
         elif hold is None:
             outcome = self._room_for(resources)
             if outcome is not Outcome.HELD:
                 return outcome
-        self._allocations[execution_id] = resources
+        self._give(execution_id, resources)
         return Outcome.ALLOCATED
 
     def keep_disk(self, execution_id: str) -> None:
         """The work has ended and its result is still here: only the disk is in use."""
-        used = self._allocations.get(execution_id)
+        used = self._take_back(execution_id)
         if used is not None:
-            self._allocations[execution_id] = Resources(disk=used.disk)
+            self._give(execution_id, Resources(disk=used.disk))
 
     def free_allocation(self, execution_id: str) -> bool:
         """The execution has ended. False if it had nothing, which is ordinary."""
-        return self._allocations.pop(execution_id, None) is not None
+        return self._take_back(execution_id) is not None
 
     def expire(self, now: float) -> list[str]:
         """Drop the holds whose time is over; the tenders they were for."""
         gone = [hold.tender_id for hold in self._holds.values() if hold.expires <= now]
         for tender_id in gone:
-            del self._holds[tender_id]
+            self._let_go(tender_id)
         return gone
 
     def restore(self, allocations: Mapping[str, Resources], holds: Iterable[Hold], now: float) -> None:
         """Take over stored rows after a start. Work that exists is counted even where limits were lowered since;
         holds that no longer fit, or are over, are dropped.
         """
-        self._allocations = dict(allocations)
-        self._holds = {}
+        self._allocations, self._holds, self._used = {}, {}, (0, 0, 0, 0)
+        for execution_id, resources in allocations.items():
+            self._give(execution_id, resources)
         for hold in sorted(holds, key=lambda hold: hold.expires):
             self.try_hold(hold.tender_id, hold.resources, hold.expires - now, now)
         self.expire(now)
@@ -149,14 +151,29 @@ class Ledger:
         needed = _ceil(resources)
         if not _fits(needed, self._per_job) or not _fits(needed, self._total):
             return Outcome.TOO_LARGE
-        if not _fits(needed, _minus(self._total, self._used())):
+        if not _fits(needed, _minus(self._total, self._used)):
             return Outcome.NO_ROOM
         return Outcome.HELD if self.free_slots else Outcome.NO_SLOT
 
-    def _used(self) -> _Amounts:
-        held = (hold.resources for hold in self._holds.values())
-        rows = [_ceil(resources) for resources in (*self._allocations.values(), *held)]
-        return sum(r[0] for r in rows), sum(r[1] for r in rows), sum(r[2] for r in rows), sum(r[3] for r in rows)
+    def _hold(self, hold: Hold) -> None:
+        self._holds[hold.tender_id] = hold
+        self._used = _plus(self._used, _ceil(hold.resources))
+
+    def _let_go(self, tender_id: str) -> Hold | None:
+        hold = self._holds.pop(tender_id, None)
+        if hold is not None:
+            self._used = _minus(self._used, _ceil(hold.resources))
+        return hold
+
+    def _give(self, execution_id: str, resources: Resources) -> None:
+        self._allocations[execution_id] = resources
+        self._used = _plus(self._used, _ceil(resources))
+
+    def _take_back(self, execution_id: str) -> Resources | None:
+        resources = self._allocations.pop(execution_id, None)
+        if resources is not None:
+            self._used = _minus(self._used, _ceil(resources))
+        return resources
 
 
 def _ceil(resources: Resources) -> _Amounts:
@@ -173,6 +190,10 @@ def _floor(resources: Resources) -> _Amounts:
 
 def _resources(amounts: _Amounts) -> Resources:
     return Resources(amounts[0] / 1000, amounts[1], amounts[2], amounts[3])
+
+
+def _plus(a: _Amounts, b: _Amounts) -> _Amounts:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
 
 
 def _minus(a: _Amounts, b: _Amounts) -> _Amounts:

@@ -59,10 +59,13 @@ class RunFolder:
     def stop_reason(self) -> Reason | None:
         return self._read("stop.json", Reason)
 
-    def claim(self, started: Started) -> bool:
-        """Take the execution id; False when it is taken. Not synced: after a power cut nothing runs anyway."""
+    def claim(self, started: Started, *, held: bool = False) -> bool:
+        """Take the execution id; False when it is taken. Not synced: after a power cut nothing runs anyway.
+
+        With `held` this process has a lock on the claim from before it is seen until it ends, however it ends.
+        """
         failpoints.at("claim.before")
-        won = self._once("started.json", msgspec.json.encode(started), durable=False)
+        won = self._once("started.json", msgspec.json.encode(started), durable=False, held=held)
         failpoints.at("claim.after")
         return won
 
@@ -82,15 +85,10 @@ class RunFolder:
         os.rename(temporary, f"{self._prefix}report.json")  # noqa: PTH104
         failpoints.at("report.renamed")
 
-    def take_lock(self) -> None:
-        """Held until this process ends, however it ends."""
-        lock = os.open(f"{self._prefix}lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-
-    def is_locked(self) -> bool:
-        """Whether some process holds the lock, also one that cannot be seen by its pid."""
+    def is_held(self) -> bool:
+        """Whether some process holds the claim, also one that cannot be seen by its pid."""
         try:
-            lock = os.open(f"{self._prefix}lock", os.O_RDWR | os.O_CLOEXEC)
+            lock = os.open(f"{self._prefix}started.json", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
@@ -109,28 +107,40 @@ class RunFolder:
     def was_removed(self) -> bool:
         return (self.path / "removed.json").exists()
 
-    def _once(self, name: str, content: bytes, *, durable: bool) -> bool:
+    def _once(self, name: str, content: bytes, *, durable: bool, held: bool = False) -> bool:
         # A hard link appears whole or not at all, and fails when the name exists.
         temporary = f"{self._prefix}{name}.{os.getpid()}.tmp"
-        self._write(temporary, content, durable=durable)
+        descriptor = self._open(temporary, content, durable=durable)
+        won = False
         try:
+            if held:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.link(temporary, self._prefix + name)
+            won = True
         except FileExistsError:
             return False
         finally:
             os.unlink(temporary)  # noqa: PTH108
+            if not (held and won):
+                os.close(descriptor)
         if durable:
             sync_folder(self.path)
         return True
 
     def _write(self, path: str, content: bytes, *, durable: bool) -> None:
+        os.close(self._open(path, content, durable=durable))
+
+    def _open(self, path: str, content: bytes, *, durable: bool) -> int:
+        """A descriptor of the file with this content."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, content)
             if durable:
                 os.fsync(descriptor)
-        finally:
+        except OSError:
             os.close(descriptor)
+            raise
+        return descriptor
 
     def _read(self, name: str, kind: type[T]) -> T | None:
         try:

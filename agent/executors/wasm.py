@@ -74,7 +74,7 @@ class WasmExecutor:
                 await self.stop(handle, 0, _TIMEOUT)
                 await processes.ended(pid, birth, boot)
         # Somebody may be there whom the pid does not name; a lock gives no event.
-        while folder.report() is None and folder.is_locked():  # noqa: ASYNC110
+        while folder.report() is None and folder.is_held():  # noqa: ASYNC110
             await asyncio.sleep(_LOCK_POLL)
         report = folder.report()
         return report if report is not None else _without_report(folder)

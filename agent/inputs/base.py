@@ -34,8 +34,8 @@ class InputSource(Protocol):
         ...
 
     async def fetch(self, params: dict[str, object], into: Path) -> Fetched:
-        """Bring the data below `into` (made by the caller, empty) or name a shared place that has it.
+        """Bring the data into the folder `into`, which is made here if need be, or name a shared place that has it.
 
-        Idempotent: after a crash it is called again with an emptied `into`. Raises ExecutionFailed.
+        Idempotent: after a crash it is called again, and what was in `into` is gone. Raises ExecutionFailed.
         """
         ...

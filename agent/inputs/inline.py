@@ -25,6 +25,8 @@ from wire.failures import ExecutionFailed, Reason
 from wire.files.tree import MIB
 
 URL_CAP = 8 * MIB
+AT_ONCE = 64 * 1024
+"""Bytes that are written where one stands: a thread would cost more than the write."""
 GZIP_TYPES = frozenset({"application/gzip", "application/x-gzip"})
 _BLOB = re.compile(r"blob:sha256:([0-9a-f]{64})((?:;[a-z]+=[^;]{1,128})*)")
 
@@ -118,6 +120,8 @@ class InlineSource:
     async def fetch(self, params: dict[str, object], into: Path) -> Fetched:
         content = parse(read(_Params, params, "the inline input").url)
         if not content.packed:
+            if content.data is not None and len(content.data) <= AT_ONCE:
+                return self._plain(content, into)
             return await asyncio.to_thread(self._plain, content, into)
         data = await self._cache.fill(_key(content), lambda folder: asyncio.to_thread(self._unpack, content, folder))
         return Fetched(str(data), shared=True)
@@ -131,6 +135,7 @@ class InlineSource:
                 return Fetched(str(self._blobs / content.sha256), shared=True)
         path = into / "data"
         try:
+            into.mkdir(exist_ok=True)
             path.write_bytes(content.data)
         except OSError as fault:
             raise disk_failure("writing an inline input", fault) from fault

@@ -1,6 +1,7 @@
 """What comes before the start: blobs, inputs, ports and environment, until a piece of work is complete."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -55,13 +56,17 @@ class Preparation:
         env = variables.filled_in(task.env, self._env_allow, os.environ)
         mounts = [self._secret(secret) for secret in task.secrets]
         try:
-            (folder / work.RESULTS).mkdir(parents=True, exist_ok=True)
-            for path in task.result_paths:
-                (folder / work.RESULTS / path.name).mkdir(exist_ok=True)
+            for made in (
+                folder,
+                folder / work.RESULTS,
+                *(folder / work.RESULTS / path.name for path in task.result_paths),
+            ):
+                with contextlib.suppress(FileExistsError):
+                    made.mkdir()
         except OSError as fault:
             raise disk_failure("making the execution's folder", fault) from fault
         for number, source in enumerate(task.input_sources):
-            mounts.append(await self._bring(source, folder / work.INPUTS / str(number)))
+            mounts.append(await self._bring(source, folder / f"input-{number}"))
         network = networks.network_of(task, rejected=self._reject_networked)
         allotted = await self._allotting.give(execution.id, task, bridged=network == "bridge")
         return work.work_of(
@@ -88,7 +93,6 @@ class Preparation:
                 await self._blobs.bring(sha256)
         if _is_there(into):
             await asyncio.to_thread(_remove, into)
-        _make(into)
         fetched = await source.fetch(wanted.source.params, into)
         return Mount(fetched.path, wanted.target, fetched.read_only)
 
@@ -112,10 +116,3 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
     except OSError as fault:
         raise disk_failure("removing an input that was not whole", fault) from fault
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True)
-    except OSError as fault:
-        raise disk_failure("making room for an input", fault) from fault

@@ -8,7 +8,8 @@ from agent.executors.base import Mount, Output, Port, Work
 from agent.store.records import Execution
 from wire.quantities import resources
 
-RESULTS, INPUTS = "results", "inputs"
+RESULTS = "results"
+STREAMS = ("stdout", "stderr")
 
 
 def work_of(

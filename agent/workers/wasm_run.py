@@ -60,14 +60,12 @@ def _claim(orders: Orders, folder: RunFolder, started: float) -> bool:
         deadline=None if orders.timeout is None else started + orders.timeout,
     )
     try:
-        won = folder.claim(mine)
+        won = folder.claim(mine, held=True)
         holder = mine if won else folder.started()
         answer = Answer(orders.n, holder.pid, holder.birth) if holder else Answer(orders.n)
     except OSError as error:
         won = False
         answer = Answer(orders.n, refusal=refusal(f"the execution's folder: {error}", retryable=True))
-    if won:
-        folder.take_lock()
     with suppress(BrokenPipeError):  # the core is gone; it finds this work when it comes back
         os.write(1, msgspec.json.encode(answer) + b"\n")
     return won

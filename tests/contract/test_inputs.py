@@ -87,7 +87,6 @@ def source_fixture(request, tmp_path: Path) -> tuple[InputSource, dict[str, obje
 
 
 async def reason(source: InputSource, params: dict[str, object], into: Path) -> str:
-    into.mkdir(exist_ok=True)
     with pytest.raises(ExecutionFailed) as caught:
         await source.fetch(params, into)
     return caught.value.reason.code
@@ -99,7 +98,6 @@ async def test_the_same_input_is_brought_again_and_again(source, tmp_path):
         estimate = await source.estimate(params)
         assert estimate.refusals == []
         into = tmp_path / f"into-{attempt}"
-        into.mkdir()
         fetched = await source.fetch(params, into)
         assert (Path(fetched.path) / name).read_bytes() == DATA
         assert fetched.read_only

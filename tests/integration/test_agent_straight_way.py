@@ -171,6 +171,7 @@ async def test_a_local_result_stays_and_is_served_by_the_hashes_of_its_manifest(
         assert listed.identity == done.result.manifest
         files = {file.path: await fetched(bench, "e-1", file.sha256) for file in listed.files if file.size}
         assert (files["stdout"], files["exitCode"]) == (b"kept", b"0")
+        assert {file.path for file in listed.files} == {"stdout", "stderr", "exitCode"}  # also where nothing was said
         assert [entry.name for entry in (parts.root / "e-1").iterdir()] == ["results"]
 
 
