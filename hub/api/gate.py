@@ -27,16 +27,17 @@ def caller_of(request: Any) -> Caller:
 class Gate:
     """ASGI middleware; Litestar makes one for each route."""
 
-    def __init__(self, app: ASGIApp, hub: Hub) -> None:
-        self._app, self._hub = app, hub
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hub: Hub = scope["litestar_app"].state.hub
         method: str = scope.get("method", "GET")
         path = shape(str(scope.get("path_template") or scope["path"]))
         started, status = clock.monotonic(), 500
         with contextlib.ExitStack() as stack:
             try:
-                caller, address = await self._admit(scope, method, path, stack)
+                caller, address = await _admit(hub, scope, method, path, stack)
                 pending = _pending(caller, address, method, path, scope["path"]) if is_change(method, path) else None
                 stack.enter_context(recording(pending))
 
@@ -47,48 +48,49 @@ class Gate:
                 await self._app(scope, receive, _watched(send, told))
             except TenderError as refused:
                 status = 0
-                self._hub.metrics.refused(refused)
+                hub.metrics.refused(refused)
                 raise
             finally:
                 if scope["type"] == "http" and status:
-                    self._hub.metrics.answered(method, path, status, clock.monotonic() - started)
+                    hub.metrics.answered(method, path, status, clock.monotonic() - started)
 
-    async def _admit(self, scope: Scope, method: str, path: str, stack: contextlib.ExitStack) -> tuple[Caller, str]:
-        """Let a request in, or raise Unauthorized, Forbidden or TooManyRequests."""
-        hub, need = self._hub, need_of(method, path)
-        client = scope.get("client")
-        address = client[0] if client else ""
-        caller = await self._identify(_header(scope, b"authorization"), address, need)
-        if hub.users.is_open:
-            one, rate = f"address {address}", 0.0 if hub.config.loopback else hub.config.user_rate
-        elif caller.known:
-            one, rate = f"user {caller.name}", caller.rate
-        else:
-            one, rate = f"address {address}", hub.config.address_rate
-        hub.limits.take(one, rate)
-        if rate:
-            hub.limits.enter(one)
-            stack.callback(hub.limits.leave, one)
-        _check(caller, need)
-        if caller.known and not hub.users.is_open:
-            scope["user"] = caller
-        scope[CALLER] = caller  # pyright: ignore[reportGeneralTypeIssues]  a scope takes keys of its middleware
-        return caller, address
 
-    async def _identify(self, header: str, address: str, need: Need) -> Caller:
-        """Who it is. Who guesses passwords from one address is stopped before one is looked at; keys are too long."""
-        hub = self._hub
-        if not header or hub.users.is_open:
-            return await hub.users.authenticate("")
-        if not header.lower().startswith("bearer "):
-            hub.limits.check(f"address {address}", hub.config.address_rate)
-        try:
-            return await hub.users.authenticate(header)
-        except Unauthorized:
-            hub.limits.take(f"address {address}", hub.config.address_rate, WRONG_COSTS)
-            if need is not Need.OPEN:
-                raise
-            return NOBODY
+async def _admit(hub: Hub, scope: Scope, method: str, path: str, stack: contextlib.ExitStack) -> tuple[Caller, str]:
+    """Let a request in, or raise Unauthorized, Forbidden or TooManyRequests."""
+    need = need_of(method, path)
+    client = scope.get("client")
+    address = client[0] if client else ""
+    caller = await _identify(hub, _header(scope, b"authorization"), address, need)
+    if hub.users.is_open:
+        one, rate = f"address {address}", 0.0 if hub.config.loopback else hub.config.user_rate
+    elif caller.known:
+        one, rate = f"user {caller.name}", caller.rate
+    else:
+        one, rate = f"address {address}", hub.config.address_rate
+    hub.limits.take(one, rate)
+    if rate:
+        hub.limits.enter(one)
+        stack.callback(hub.limits.leave, one)
+    _check(caller, need)
+    if caller.known and not hub.users.is_open:
+        scope["user"] = caller
+    scope[CALLER] = caller  # pyright: ignore[reportGeneralTypeIssues]  a scope takes keys of its middleware
+    return caller, address
+
+
+async def _identify(hub: Hub, header: str, address: str, need: Need) -> Caller:
+    """Who it is. Who guesses passwords from one address is stopped before one is looked at; keys are too long."""
+    if not header or hub.users.is_open:
+        return await hub.users.authenticate("")
+    if not header.lower().startswith("bearer "):
+        hub.limits.check(f"address {address}", hub.config.address_rate)
+    try:
+        return await hub.users.authenticate(header)
+    except Unauthorized:
+        hub.limits.take(f"address {address}", hub.config.address_rate, WRONG_COSTS)
+        if need is not Need.OPEN:
+            raise
+        return NOBODY
 
 
 def _check(caller: Caller, need: Need) -> None:

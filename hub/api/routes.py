@@ -5,7 +5,6 @@ import secrets
 from litestar import Litestar, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
-from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.types import Message, Scope
 
@@ -57,7 +56,7 @@ def make_api(hub: Hub, *, patience: float = WITHIN) -> Litestar:
         ],
         state=State({"hub": hub, "patience": patience}),
         before_request=_first,
-        middleware=[DefineMiddleware(Gate, hub=hub)],
+        middleware=[Gate],
         exception_handlers={
             TenderError: errors.tender_error,
             HTTPException: errors.http_error,

@@ -7,7 +7,6 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from hub.access.callers import NOBODY, Caller, Need
-from hub.api.routes import make_api
 from hub.api.rules import RULES, need_of, shape
 from tests.support.hub_bench import hub_bench
 from tests.support.hub_process import wasm_job
@@ -56,7 +55,7 @@ def expected(method: str, path: str) -> Need | None:
 
 def routes(bench):
     """Method, pattern and shape of everything that the application answers to; a WebSocket is opened by a GET."""
-    for route in make_api(bench.hub).routes:
+    for route in bench.api.routes:
         methods = route.methods if isinstance(route, HTTPRoute) else {"GET"}
         for method in sorted(set(methods) - {"OPTIONS", "HEAD"}):
             yield method, route.path_format, isinstance(route, HTTPRoute)
@@ -118,7 +117,7 @@ async def opened(people, role, path, query="namespace=theirs"):
         said.append(message)
 
     async with asyncio.timeout(20):
-        await make_api(people.bench.hub)(scope, receive, send)
+        await people.bench.api(scope, receive, send)
     return [message["type"] for message in said], next((m["text"] for m in said if "text" in m), "")
 
 

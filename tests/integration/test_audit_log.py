@@ -4,7 +4,6 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hub.api.routes import make_api
 from hub.api.rules import JOBS, NODES, WEBHOOKS, is_change, shape
 from hub.keeping.rules import Keeping
 from tests.support.enrolment import Applicant
@@ -118,9 +117,7 @@ async def rows(bench):
 def changing(bench):
     """Method and shape of every route of the application that may change something."""
     there = {
-        (method, shape(route.path_format))
-        for route in make_api(bench.hub).routes
-        for method in getattr(route, "methods", set())
+        (method, shape(route.path_format)) for route in bench.api.routes for method in getattr(route, "methods", set())
     }
     return sorted((method, path) for method, path in there if method != "OPTIONS" and is_change(method, path))
 

@@ -173,12 +173,14 @@ async def test_a_job_whose_node_is_gone_can_be_stopped(bench):
 
 
 async def test_a_winner_that_never_accepts_loses_the_slot(bench):
-    first = await bench.node("first")
+    first, second = await bench.node("first"), await bench.node("second")
     first.script = ()
+    second.on_invite = lambda invitation: second.bid(invitation, score=1)
     bench.hub.orders.accept_within = 0.05
     job_id = await bench.submit(wasm_job())
     await until(lambda: first.orders)
-    second = await bench.node("second")
+    first.on_invite = first.decline
+    bench.hub.orders.accept_within = 60
     assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
     lost, done = await bench.executions(job_id)
     assert (lost["Tender"]["State"], done["NodeID"]) == ("lost", second.id)

@@ -11,7 +11,6 @@ from typing import Any, Self, cast
 import httpx
 import msgspec
 
-from hub.api.routes import make_api
 from hub.assembly import build
 from hub.audit import AuditedDatabase
 from hub.config import HubConfig
@@ -19,6 +18,7 @@ from hub.fleet.enrolment import KnownNode
 from hub.parts import Hub
 from hub.pki import Pki
 from hub.store import schema
+from tests.support.lent_api import give_back, lend
 from wire import messages as m
 from wire.failures import Reason
 from wire.files import manifest as manifests
@@ -178,7 +178,8 @@ class HubBench:
         self.link = ScriptedLink(pki.order_signer().public)
         self.link.nodes = {node.id: node for node in self.nodes.values()}
         self.hub.courier.link = cast(Link, self.link)
-        transport = httpx.ASGITransport(app=cast(Any, make_api(self.hub, patience=0.2)))
+        self.api = lend(self.hub, patience=0.2)
+        transport = httpx.ASGITransport(app=cast(Any, self.api))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1234", timeout=60)
         if announce:
             await self.hub.inbox.up(session_present=False)
@@ -194,6 +195,7 @@ class HubBench:
         for task in gone:
             task.cancel()
         await asyncio.gather(*gone, return_exceptions=True)
+        give_back(self.api)
         self.hub.database.close()
 
     async def restart(self, *, announce: bool = True) -> None:

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from hub.api.routes import make_api
 from hub.server import ApiServer
 from tests.support.hub_bench import HubBench
+from tests.support.lent_api import give_back, lend
 from tests.support.scenario import until
 
 
@@ -16,7 +16,8 @@ from tests.support.scenario import until
 async def served(bench: HubBench, patience: float = 0.2) -> AsyncGenerator[str]:
     """Serve; gives the URL. `patience`: seconds that a body may take."""
     server = ApiServer(msgspec.structs.replace(bench.config, api_port=0), None)
-    task = asyncio.create_task(server.serve(make_api(bench.hub, patience=patience)))
+    api = lend(bench.hub, patience)
+    task = asyncio.create_task(server.serve(api))
     try:
         await until(lambda: _answers(server.port))
         yield server.url
@@ -24,6 +25,7 @@ async def served(bench: HubBench, patience: float = 0.2) -> AsyncGenerator[str]:
         server.stop()
         await asyncio.wait({task}, timeout=10)
         await task
+        give_back(api)
 
 
 async def _answers(port: int) -> bool:
