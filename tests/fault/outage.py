@@ -26,7 +26,9 @@ async def outage(folder: Path, nodes: int = 100, rows: int = 500, jobs: int = 25
         for box in boxes:
             await box.enrolled(await hub.token(), folder / box.name)
         await hub.stop()
-        await fill(hub.folder / "hub.db", boxes, rows // len(TOLD), jobs)
+        placed = await fill(hub.folder / "hub.db", [box.id for box in boxes], rows // len(TOLD), jobs)
+        for box in boxes:
+            box.wait_with([execution.id for _, execution in placed[box.id]])
         await hub.start()
         await until(lambda: _is_quiet(hub), 120)
         before, waited, began = Costs.of(hub.pid), _waited(hub), time.monotonic()

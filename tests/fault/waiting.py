@@ -4,6 +4,7 @@ And the hub's half of it: the executions that they tell of, written into its dat
 """
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from hub.jobs.ids import new_id
 from hub.store import executions as executions_store
 from hub.store import jobs as jobs_store
+from hub.store.records import ExecutionRecord, JobRecord
 from tests.bench.many import event_record, execution_record, job_record, small_job
 from tests.support.node_double import NodeDouble
 from wire import clock
@@ -120,13 +122,16 @@ class WaitingNode(NodeDouble):
         await self.report(rows)
 
 
-async def fill(path: Path, nodes: list[WaitingNode], each: int, jobs: int) -> None:
-    """So many executions on each node, accepted there before the outage, of so many jobs."""
+Pair = tuple[JobRecord, ExecutionRecord]
+
+
+async def fill(path: Path, nodes: Sequence[str], each: int, jobs: int) -> dict[str, list[Pair]]:
+    """So many executions on each of the nodes, accepted there before the outage, of so many jobs; told by node."""
     body = msgspec.json.decode(small_job())
     total = each * len(nodes)
     database = Database(path)
     database.open()
-    mine: dict[str, list[str]] = {node.id: [] for node in nodes}
+    placed: dict[str, list[Pair]] = {node_id: [] for node_id in nodes}
     for number in range(jobs):
         places = range(number, total, jobs)
         body["Job"]["Count"] = len(places)
@@ -136,18 +141,17 @@ async def fill(path: Path, nodes: list[WaitingNode], each: int, jobs: int) -> No
             job = job_record(spec, clock.unix_ns())
             jobs_store.insert_job(connection, job, [event_record(job, "", "Submission", "Job submitted")])
             for slot, place in enumerate(places):
-                node = nodes[place % len(nodes)]
+                node_id = nodes[place % len(nodes)]
                 made = msgspec.structs.replace(
-                    execution_record(job, ""), id=new_id("e", job.created), slot=slot, node_id=node.id
+                    execution_record(job, ""), id=new_id("e", job.created), slot=slot, node_id=node_id
                 )
                 executions_store.insert_execution(connection, made, event_record(job, made.id, "Scheduling", "Placed"))
                 status = m.ExecutionStatus(id=made.id, ver=1, state=E.ACCEPTED)
                 event = event_record(job, made.id, "Execution", "Accepted")
                 executions_store.observe(connection, status, event=event, accepted=False, late=False)
-                mine[node.id].append(made.id)
+                placed[node_id].append((job, made))
             jobs_store.move_job(connection, job.id, JobState.RUNNING, "", expect=1)
 
         await database.write(write)
     database.close()
-    for node in nodes:
-        node.wait_with(mine[node.id])
+    return placed

@@ -17,6 +17,7 @@ from tests.support.broker import BrokerBench, broker_bench
 from tests.support.hub_bench import BenchNode, hub_bench, until
 from tests.support.hub_process import wasm_job
 from tests.support.looplag import responsive
+from wire import clock
 from wire import messages as m
 from wire.backoff import Backoff
 from wire.link import Link, Options
@@ -27,35 +28,55 @@ from wire.topics import Channel, Topics
 NODES = 80
 
 
-def drawn(tries: int, count: int = 4000) -> list[float]:
-    """The pauses before the try after so many that failed, of so many nodes."""
+@pytest.fixture
+def now(monkeypatch):
+    """Seconds on a clock that stands still: `now[0]` is what it shows."""
+    shown = [1000.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: shown[0])
+    return shown
+
+
+def drawn(tries: int, now: list[float], lasted: float, count: int = 4000) -> list[float]:
+    """The pauses before the try after so many that failed in that many seconds, of so many nodes."""
     random.seed(tries)
     found = list[float]()
     for _ in range(count):
         backoff = Backoff(first=1.0, most=300.0)
-        pauses = [backoff.next() for _ in range(tries)]
-        found.append(pauses[-1])
+        now[0] = 1000.0
+        for _ in range(tries - 1):
+            backoff.next()
+        now[0] += lasted
+        found.append(backoff.next())
     return found
 
 
-@pytest.mark.parametrize(("tries", "bound"), [(1, 1), (2, 2), (5, 16), (9, 256), (10, 300), (40, 300)])
-def test_pauses_are_drawn_evenly_up_to_a_bound_that_doubles_and_has_a_cap(tries, bound):
-    pauses = sorted(drawn(tries))
+@pytest.mark.parametrize(
+    ("tries", "lasted", "bound"),
+    [(1, 0, 1), (2, 3600, 2), (5, 3600, 16), (9, 3600, 256), (10, 3600, 300), (40, 3600, 300), (9, 20, 20), (9, 2, 8)],
+)
+def test_pauses_are_drawn_evenly_up_to_a_bound_that_doubles_and_is_no_longer_than_the_trouble(
+    now, tries, lasted, bound
+):
+    pauses = sorted(drawn(tries, now, lasted))
     assert pauses[0] >= 0
     assert pauses[-1] <= bound
     tenths = [sum(low <= pause / bound * 10 < low + 1 for pause in pauses) for low in range(10)]
     assert all(300 < one < 500 for one in tenths), "no tenth of the time sees many more connects than another"
 
 
-def test_a_link_that_was_stable_for_minutes_is_tried_again_soon_and_one_that_flaps_is_not():
-    flaps, stable = Backoff(first=1.0, most=300.0), Backoff(first=1.0, most=300.0, stable=0.0)
-    for backoff in (flaps, stable):
-        for _ in range(12):
-            backoff.next()
-        backoff.settled()
-    assert max(stable.next() for _ in range(1)) <= 1
+@pytest.mark.parametrize(("up", "bound"), [(299, 100), (300, 1)])
+def test_a_link_that_was_stable_for_minutes_is_tried_again_soon_and_one_that_flaps_is_not(now, up, bound):
     random.seed(1)
-    assert flaps.next() > 1
+    pauses = list[float]()
+    for _ in range(500):
+        backoff = Backoff(first=1.0, most=300.0)
+        for _ in range(11):
+            backoff.next()
+        now[0] += 100
+        backoff.settled()
+        now[0] += up
+        pauses.append(backoff.next())
+    assert 0.9 * bound < max(pauses) <= bound
 
 
 @contextlib.asynccontextmanager

@@ -40,7 +40,7 @@ async def test_jobs_that_came_and_ended_after_the_backup_are_known_again_with_th
         found = await hub_rows(fleet.hub, "SELECT id FROM jobs WHERE state = 'completed'")
         return {row["id"] for row in found} == {first, *jobs}
 
-    await until(all_back)
+    await until(all_back, 90)  # a node that tried in vain meanwhile pauses for as long
     for job, book, one in zip(jobs, books, accepted, strict=True):
         again = await completes_once(fleet, job, book)
         assert (again["ID"], again["RunOutput"]) == (one["ID"], one["RunOutput"])
@@ -61,7 +61,7 @@ async def test_work_that_runs_through_the_restore_is_neither_ended_nor_given_out
     old.go()
     await completed(fleet.hub, known)
     await restored(fleet, tmp_path / "backup")
-    await until(lambda: _known(fleet, unknown))
+    await until(lambda: _known(fleet, unknown), 90)
     new.go()
     await completes_once(fleet, known, old)
     await completes_once(fleet, unknown, new, slots=2)
