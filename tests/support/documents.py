@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_TEST = re.compile(r"`(tests/[a-z_/]+\.py)::(test_\w+)`")
+_TEST = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_\w+)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 

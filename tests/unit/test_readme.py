@@ -19,6 +19,7 @@ PAGES = [
     "agent/README.md",
     "hub/README.md",
     "examples/README.md",
+    "tests/fault/README.md",
     *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "firmware-notes").rglob("*.md"))),
 ]
 
