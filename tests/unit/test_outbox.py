@@ -6,7 +6,7 @@ import contextlib
 import msgspec
 import pytest
 
-from tests.fault.sim.loop import VirtualLoop
+from tests.fault.sim.world import simulation
 from wire.failures import Unavailable
 from wire.messages import Row
 from wire.outbox import Outbox
@@ -171,12 +171,11 @@ async def test_a_gap_is_closed_though_new_rows_keep_coming(parts):
 
 
 def test_what_the_broker_refuses_is_tried_ever_more_seldom():
-    lanes, tries, connected = Lanes(), list[float](), asyncio.Event()
-    loop = VirtualLoop()
+    lanes, tries, connected = Lanes(), list[int](), asyncio.Event()
     lanes.add("status")
 
-    async def refuse(_lane: str, _rows: list[Row]) -> None:
-        tries.append(loop.now)
+    async def refuse(_lane: str, rows: list[Row]) -> None:
+        tries.append(rows[-1].o)
         raise PublishRefused("not authorized")
 
     async def a_day() -> None:
@@ -185,8 +184,6 @@ def test_what_the_broker_refuses_is_tried_ever_more_seldom():
         await asyncio.sleep(86_400)
         task.cancel()
 
-    try:
-        loop.run(a_day())
-    finally:
-        loop.shutdown()
+    with simulation(1, nodes=0) as world:
+        world.loop.run(a_day())
     assert 200 < len(tries) < 1500
