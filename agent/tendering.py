@@ -25,7 +25,8 @@ from wire.topics import Channel
 log = logging.getLogger(__name__)
 AT_ONCE = 64
 """Invitations that are being decided; more are not answered, which the hub sees as silence."""
-REMEMBERED = 512
+REMEMBERED = 128
+"""Answers that are at hand for an invitation that comes again."""
 
 _job = msgspec.json.Decoder(Job)
 

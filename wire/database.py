@@ -23,6 +23,8 @@ Connection = sqlite3.Connection
 Row = sqlite3.Row
 BATCH = 256
 """Most operations that share one commit."""
+CACHE = 2000
+"""KiB of pages that the writer keeps in memory, and the reader too, where the owner names no other number."""
 
 _Job = tuple[Callable[[sqlite3.Connection], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
@@ -34,8 +36,9 @@ class Database:
     of its own: a failing one is undone alone. A future resolves only after the commit is on disk.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, cache: int = CACHE) -> None:
         self.path = path
+        self._cache = cache
         self.ballast = Ballast(path.with_name("ballast"))
         self._writes: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -49,7 +52,7 @@ class Database:
     def open(self) -> None:
         """Open the file and start the writer. Raises OSError or sqlite3.DatabaseError for a bad file."""
         self.ballast.before_opening()
-        connection = _connect(self.path)
+        connection = _connect(self.path, cache=self._cache)
         writer = threading.Thread(
             target=self._write_loop, args=(connection, self._writes), name=f"db-{self.path.stem}", daemon=True
         )
@@ -119,7 +122,7 @@ class Database:
                     break
 
     def _read_loop(self, reads: "queue.SimpleQueue[_Job | None]") -> None:
-        with contextlib.closing(_connect(self.path, read_only=True)) as connection:
+        with contextlib.closing(_connect(self.path, read_only=True, cache=self._cache)) as connection:
             while (job := reads.get()) is not None:
                 work, loop, future = job
                 try:
@@ -194,11 +197,12 @@ def _copied(source: Path, target: Path) -> str:
 _Outcome = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Any, BaseException | None]
 
 
-def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def _connect(path: Path, *, read_only: bool = False, cache: int = CACHE) -> sqlite3.Connection:
     """A connection with the pragmas that durability rests on, checked rather than assumed."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA busy_timeout=5000")
+    connection.execute(f"PRAGMA cache_size=-{cache}")
     if read_only:
         connection.execute("PRAGMA query_only=ON")
         # Only the writer may checkpoint: two checkpointing connections can corrupt SQLite before 3.51.3.
@@ -208,7 +212,6 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous=FULL")
     level = connection.execute("PRAGMA synchronous").fetchone()[0]
     connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA cache_size=-2000")
     connection.execute("PRAGMA temp_store=MEMORY")  # savepoints would keep their undo journal in a file
     connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages of 1 KiB
     connection.execute("PRAGMA journal_size_limit=4194304")

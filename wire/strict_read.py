@@ -1,6 +1,5 @@
 """Reads a parsed document into structs: keys in any case, nothing unknown, every problem collected."""
 
-import difflib
 import types
 import typing
 from functools import cache
@@ -51,7 +50,9 @@ def nearest(name: str, known: list[str]) -> str:
     """The known name that is most like `name`, or nothing."""
     by_lower = {one.lower(): one for one in known}
     # Long names would make the comparison slow, and nobody mistypes so many letters.
-    found = difflib.get_close_matches(name[:64].lower(), by_lower, n=1, cutoff=0.6)
+    from difflib import get_close_matches  # noqa: PLC0415  only for mistakes, and an idle agent need not hold it
+
+    found = get_close_matches(name[:64].lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else ""
 
 

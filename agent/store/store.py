@@ -24,6 +24,8 @@ FREE_KEPT = 4 * 1024**2
 """Bytes that stay free inside the database for what comes next."""
 LOOKED = "results_looked"
 """Name of the number that says when kept results were looked at."""
+CACHE = 512
+"""KiB of pages of the database in memory; all that is read for each job fits."""
 REMEMBERED = 32
 """Kept results that may stay in memory."""
 SHRINK_PAGES = 2000
@@ -143,7 +145,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
-        self._db = Database(path)
+        self._db = Database(path, cache=CACHE)
         self._shrunk = -1
         self.outbox = OutboxTable(self._db)
         self.executions = Executions(self._db, self.outbox)

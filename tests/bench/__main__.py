@@ -236,7 +236,9 @@ def nanoseconds(text: str) -> int:
 
 async def main() -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {RUNS} runs, bursts of {BURST}, medians\n")
-    wanted: list[Any] = [auction_among_three, one_node, container_on_one_node]
+    wanted: list[Any] = [auction_among_three, one_node]
+    if CONTAINERS:
+        wanted.append(container_on_one_node)
     for part in wanted:
         if len(sys.argv) > 1 and part.__name__ not in sys.argv[1:]:
             continue
