@@ -1,5 +1,6 @@
 """Which executors, inputs and publishers this node has, built from its settings. Imports no heavy library."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.executors.base import Executor
@@ -19,6 +20,7 @@ from agent.publishers.base import Publisher
 from agent.publishers.local import LocalPublisher
 from agent.publishers.s3 import S3Publisher
 from agent.settings.config import AgentConfig
+from agent.settings.rules import LEAST_UPLOAD
 from wire.jobs.params import plugin_kind
 
 USUAL_SOCKETS = ("/run/podman/podman.sock", "/var/run/podman/podman.sock")
@@ -29,7 +31,12 @@ class Offers:
 
     def __init__(self, config: AgentConfig, *, root: Path, node_id: str, blobs: Blobs, with_fake: bool) -> None:
         data = Path(config.data_dir)
-        self.transfers = Transfers()
+        link = config.link
+        # All uploads together keep to the rate, so then they go one by one.
+        self.transfers = Transfers(uploads=1) if link.upload_bytes else Transfers()
+        self.measured: Callable[[], float | None] = lambda: None
+        """Bytes a second that the link was seen to carry lately; set when there is one."""
+        self._upload_bytes, self._is_guess = link.upload_bytes, not link.upload_rate
         self.cache = ContentCache(root=data / "inputs")
         self.podman_service = PodmanService(data / "podman") if config.podman.managed else None
         socket = self.podman_service.socket if self.podman_service else config.podman.socket or usual_socket()
@@ -64,7 +71,15 @@ class Offers:
             transfers=self.transfers,
             credentials=Path(file) if file else None,
             allow=config.publishers.allow_hosts,
+            rate=self._upload_rate,
         )
+
+    def _upload_rate(self) -> int:
+        """Bytes a second: the owner's word, or the profile's, and then at most half of what was measured."""
+        measured = self.measured()
+        if self._upload_bytes and self._is_guess and measured:
+            return max(LEAST_UPLOAD, min(self._upload_bytes, int(measured / 2)))
+        return self._upload_bytes
 
     async def close(self) -> None:
         """Let go of all children; running work goes on."""

@@ -218,6 +218,7 @@ class Parts:
             identity, self.joined, self.topics, keep_alive=settings.keep_alive_seconds, expiry=settings.session_expiry
         )
         self.link = self.voice.link = Link(connection, self.sync, self.counters)
+        self.offers.measured = lambda: self.link.pace.rate
         self.renewal = session.Renewal(identity, connection.tls)
         self.health = HealthReports(
             voice=self.voice,

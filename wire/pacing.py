@@ -23,6 +23,8 @@ class Pace:
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
         self.size = FIRST
+        self.rate: float | None = None
+        """Bytes a second that the last bulk message of this session went with; None before the first."""
         self._trip: float | None = None
         self._flying = 0
 
@@ -33,7 +35,7 @@ class Pace:
 
     def anew(self) -> None:
         """A new session may go over another way."""
-        self.size, self._trip, self._flying = min(self.size, FIRST), None, 0
+        self.size, self.rate, self._trip, self._flying = min(self.size, FIRST), None, None, 0
 
     def sent(self, size: int) -> int:
         """A message goes out. Returns the bytes that have to arrive before it is confirmed, its own among them."""
@@ -49,5 +51,5 @@ class Pace:
         if size < SMALL:
             self._trip = seconds if self._trip is None else min(self._trip, seconds)
             return
-        wide = size / max(0.001, seconds - (self._trip or 0.0))
+        wide = self.rate = size / max(0.001, seconds - (self._trip or 0.0))
         self.size = int(max(LEAST, min(MOST, 2 * self.size, wide * AIM)))

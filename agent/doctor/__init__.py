@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from agent.doctor import broker, disk, hooks, identity, podman, python, sqlite, unit, wasm
+from agent.doctor import broker, disk, hooks, identity, podman, python, sqlite, unit, uploads, wasm
 from agent.settings.config import AgentConfig
 from wire.operating import findings
 from wire.operating.findings import Finding
@@ -17,6 +17,7 @@ CHECKS: tuple[tuple[str, Callable[[AgentConfig], Awaitable[Finding]]], ...] = (
     ("podman", podman.check),
     ("wasmtime", wasm.check),
     ("hooks", hooks.check),
+    ("uploads", uploads.check),
     ("unit", unit.check),
 )
 

@@ -99,16 +99,20 @@ class _Child:
 
 
 class Transfers:
-    """Carries out orders in children. `environ` is where their few variables are taken from."""
+    """Carries out orders in children, `uploads` of them at a time go up. `environ` is where their few variables are
+    taken from.
+    """
 
-    def __init__(self, *, idle: float = 180.0, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, idle: float = 180.0, environ: Mapping[str, str] | None = None, uploads: int = AT_ONCE
+    ) -> None:
         self._idle = idle
         self._environ = environ if environ is not None else os.environ
         self._resting: dict[str, list[_Child]] = {"download": [], "s3-put": []}
         self._busy: set[_Child] = set()
         self._ending: set[asyncio.Future[None]] = set()
         self._closed = False
-        self._slots = {"download": asyncio.Semaphore(AT_ONCE), "s3-put": asyncio.Semaphore(AT_ONCE)}
+        self._slots = {"download": asyncio.Semaphore(AT_ONCE), "s3-put": asyncio.Semaphore(uploads)}
 
     async def run(
         self,

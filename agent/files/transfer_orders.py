@@ -26,7 +26,7 @@ class S3Put(msgspec.Struct, frozen=True, kw_only=True, tag="s3-put"):
     """Put the sealed folder `results` at `key`; `work` keeps the state by which a cut upload goes on.
 
     `encoding` is `gzip` (one archive at `key`) or `plain` (every file below the prefix `key`).
-    `manifest_name` is how the manifest is called inside the archive.
+    `manifest_name` is how the manifest is called inside the archive. `rate` is in bytes a second, 0 for any.
     Secrets are never part of an order: they come from the environment or from `credentials_file`.
     """
 
@@ -42,6 +42,7 @@ class S3Put(msgspec.Struct, frozen=True, kw_only=True, tag="s3-put"):
     profile: str = "default"
     allow: tuple[str, ...] = ()
     part_size: int = PART_SIZE
+    rate: int = 0
 
 
 Order = Download | S3Put

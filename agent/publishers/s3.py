@@ -1,7 +1,7 @@
 """The publisher that puts a result into a bucket with the node's own keys, through the transfer child."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,7 +34,8 @@ class _Params(msgspec.Struct, frozen=True, rename=flat, forbid_unknown_fields=Tr
 class S3Publisher:
     """Uploads results. Keys come from `credentials` (an AWS credentials file), else from the agent's environment.
 
-    `allow` lists hosts and networks of endpoints that are not public but may be used.
+    `allow` lists hosts and networks of endpoints that are not public but may be used. `rate` is how many bytes a
+    second an upload may go with, 0 for any; it is asked when one begins.
     """
 
     name = "s3"
@@ -50,7 +51,9 @@ class S3Publisher:
         deadline: float = 6 * 3600.0,
         stall: float = 120.0,
         part_size: int = PART_SIZE,
+        rate: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._rate = rate
         self._transfers = transfers
         self._credentials = credentials
         self._profile = profile
@@ -87,6 +90,7 @@ class S3Publisher:
             profile=self._profile,
             allow=self._allow,
             part_size=self._part_size,
+            rate=self._rate(),
         )
         sent = await self._transfers.run(order, deadline=self._deadline, stall=self._stall)
         values = {

@@ -12,6 +12,7 @@ from wire.files.settings_file import read_settings
 from wire.hooks.settings import HookSettings
 from wire.jobs.job import Seconds
 from wire.problems import Problems
+from wire.quantities import parse_size
 from wire.strict_json import check_tree
 from wire.strict_read import read_struct
 
@@ -106,6 +107,7 @@ class LinkSettings(Struct, frozen=True):
     """How chatty the link is. None takes the profile's number.
 
     With the profile sleepy the link is open for `window`, once in `every`, and longer while there is something to say.
+    `upload_rate` is how many bytes a second results may go up with, all together; "0" as many as the link carries.
     """
 
     profile: str = "default"
@@ -113,6 +115,12 @@ class LinkSettings(Struct, frozen=True):
     health_interval: Seconds | None = None
     every: Seconds | None = None
     window: Seconds | None = None
+    upload_rate: str = ""
+
+    @property
+    def upload_bytes(self) -> int:
+        """Bytes a second for uploads; 0 for any number."""
+        return parse_size(self.upload_rate, "link.upload_rate") if self.upload_rate else UPLOADS.get(self.profile, 0)
 
     @property
     def is_sleepy(self) -> bool:
@@ -142,6 +150,8 @@ class LinkSettings(Struct, frozen=True):
 
 SLEEPY = "sleepy"
 EVERY, WINDOW = 3600.0, 60.0
+UPLOADS = {"metered": 128 * 1024, SLEEPY: 128 * 1024}
+"""Bytes a second for uploads where the owner says nothing: on a thin link they must not hold statuses back."""
 PROFILES: dict[str, tuple[int, int]] = {
     "lan": (30, 60),
     "default": (300, 900),

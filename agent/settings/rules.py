@@ -24,6 +24,8 @@ LOCALITIES = ("anywhere", "local")
 PROFILE_NAMES = ("lan", "default", "metered", "sleepy")
 SHORTEST, LONGEST = 10.0, 7 * 86_400.0
 """Seconds from one window of a sleepy link to the next."""
+LEAST_UPLOAD = 1024
+"""Bytes a second: with less a large result would never end."""
 MAX_LABELS = 32
 LABEL_BYTES = 4352
 """Of all labels together, as JSON; they travel in one document of 8 KiB with all else that the node can do."""
@@ -36,6 +38,7 @@ def check(config: "AgentConfig", problems: Problems) -> None:
     _check_names(config, problems)
     _check_numbers(config, problems)
     _check_sleep(config, problems)
+    _check_upload_rate(config.link.upload_rate, problems)
     _check_limits(config, problems)
     _check_labels(config.labels, problems)
     _check_keep(config.keep, problems)
@@ -111,6 +114,18 @@ def _check_sleep(config: "AgentConfig", problems: Problems) -> None:
         problems.add("link.every", every, f"link.every must be from {SHORTEST:g} s to {LONGEST / 86400:g} d")
     if not 1 <= window <= every / 2:
         problems.add("link.window", window, f"link.window must be from 1 s to half of link.every, {every / 2:g} s")
+
+
+def _check_upload_rate(rate: str, problems: Problems) -> None:
+    try:
+        size = parse_size(rate, "link.upload_rate") if rate else 0
+    except InvalidRequest as bad:
+        problems.add("link.upload_rate", rate, bad.message, bad.hint)
+        return
+    if 0 < size < LEAST_UPLOAD:
+        problems.add(
+            "link.upload_rate", rate, "link.upload_rate is below 1KiB a second", 'write "64KiB", or "0" for any'
+        )
 
 
 def _check_limits(config: "AgentConfig", problems: Problems) -> None:

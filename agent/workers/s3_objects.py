@@ -16,6 +16,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from agent.files.transfer_orders import S3Put
+from agent.workers.pacer import Pacer
 from agent.workers.progress import Meter
 from agent.workers.s3_client import missing, upload_gone
 from agent.workers.upload_journal import Upload, UploadJournal
@@ -85,6 +86,7 @@ class Objects:
         self._order = order
         self._meter = meter
         self._journal = UploadJournal(Path(order.work))
+        self._pacer = Pacer(client, order.rate)
 
     def there(self, key: str, size: int, sha256: str) -> bool:
         """Whether the object lies there with this size and sha256."""
@@ -109,7 +111,7 @@ class Objects:
             self._client.put_object(
                 Bucket=self._order.bucket,
                 Key=key,
-                Body=body,
+                Body=self._pacer.paced(body),
                 ContentLength=source.size,
                 ContentMD5=body.md5(),
                 Metadata={"sha256": source.sha256},
@@ -182,7 +184,7 @@ class Objects:
                 Key=upload.key,
                 UploadId=upload.upload_id,
                 PartNumber=number,
-                Body=body,
+                Body=self._pacer.paced(body),
                 ContentLength=size,
                 ContentMD5=body.md5(),
             )

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -217,3 +218,19 @@ async def test_the_secret_is_in_no_argument_environment_order_or_state(s3, make,
     seen += b"".join(path.read_bytes() for path in (tmp_path / "x" / "publish").glob("*.json"))
     assert s3.secret.encode() not in seen
     assert s3.key.encode() not in seen
+
+
+async def test_an_upload_keeps_to_its_rate(s3, make, tmp_path):
+    results = make_result(tmp_path / "x", 3 * MIB)
+    began = time.monotonic()
+    await make(rate=lambda: MIB).publish(params(s3.url), results, NAMES)
+    assert time.monotonic() - began > 2
+    assert object_is_whole(s3, results, tmp_path / "got")
+
+
+async def test_an_upload_in_parts_keeps_to_its_rate_as_well(s3, make, tmp_path):
+    results = make_result(tmp_path / "x", 10 * MIB)
+    began = time.monotonic()
+    await make(rate=lambda: 5 * MIB).publish(params(s3.url), results, NAMES)
+    assert time.monotonic() - began > 1.5
+    assert object_is_whole(s3, results, tmp_path / "got")
