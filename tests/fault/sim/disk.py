@@ -126,8 +126,8 @@ class Disk:
 class SimDatabase(Database):
     """The real interface and the real group commit, without threads."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
         process = PROCESS.get()
         assert process is not None
         self._disk: Disk = process.disk

@@ -207,7 +207,8 @@ class World:
         began, pause = self.loop.now, 0.05
         while not condition():
             if self.loop.now - began > seconds:
-                self.fail("I10", f"not within {seconds:g} s: {what or 'what was waited for'}{why and f': {why()[:3]}'}")
+                told = f": {why()[:3]}" if why else ""
+                self.fail("I10", f"not within {seconds:g} s: {what or 'what was waited for'}{told}")
             await asyncio.sleep(pause)
             pause = min(5.0, pause * 1.2)
         return self.loop.now - began
