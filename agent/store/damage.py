@@ -20,6 +20,39 @@ VERSIONS = 2**20
 """Versions of an execution between two databases: what is taken up again goes on above all that was told of it."""
 
 
+UNREAD = 2
+"""Starts that fail for rows that cannot be read; the next makes a new database. A release on trial is gone by then."""
+
+
+def unread(path: Path, why: Exception) -> None:
+    """Note that rows of a database with sound pages could not be read: a bit that was turned over, or a bad release."""
+    write_whole(_tries(path), str(_unread(path) + 1).encode())
+    log.error("rows of %s cannot be read (%s)", path, why)
+
+
+def well_read(path: Path) -> None:
+    """Its rows could be read."""
+    _tries(path).unlink(missing_ok=True)
+
+
+def _unread(path: Path) -> int:
+    try:
+        return int(_tries(path).read_bytes()[:4])
+    except (OSError, ValueError):
+        return 0
+
+
+def _tries(path: Path) -> Path:
+    return path.with_name(f"{path.name}.unread")
+
+
+def _fault(path: Path) -> str:
+    """What is wrong with a database; empty for one that can be used, or that there is not."""
+    if not path.exists():
+        return ""
+    return damage(path) or ("its rows cannot be read" if _unread(path) >= UNREAD else "")
+
+
 def set_aside(path: Path) -> dict[str, str] | None:
     """None for a sound database, or none at all; else the numbers to go on with, once the file lies elsewhere.
 
@@ -27,10 +60,11 @@ def set_aside(path: Path) -> dict[str, str] | None:
     """
     kept = _kept(path)
     if not kept.exists():
-        fault = damage(path) if path.exists() else ""
+        fault = _fault(path)
         if not fault:
             return None
         write_whole(kept, msgspec.json.encode(_numbers(path)))
+        well_read(path)
         log.error("the database %s is damaged (%s)", path, fault)
     numbers = msgspec.json.decode(kept.read_bytes(), type=dict[str, str])
     aside = _free_name(path)

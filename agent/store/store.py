@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from agent.store import memory, schema
 from agent.store.allotments import Allotments
-from agent.store.damage import REBUILDING, REBUILDS, VERSIONS, set_aside, taken_over
+from agent.store.damage import REBUILDING, REBUILDS, VERSIONS, set_aside, taken_over, unread, well_read
 from agent.store.ledger import Executions
 from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
@@ -169,7 +171,14 @@ class Store:
         if saved is not None:
             await self._db.write(lambda connection: memory.put_all(connection, saved))
             taken_over(self._path)
-        await self._db.write(self._load)
+        try:
+            await self._db.write(self._load)
+        except (msgspec.MsgspecError, ValueError) as error:
+            self._db.close()
+            await asyncio.to_thread(unread, self._path, error)
+            message = f"rows of {self._path} cannot be read: {error}"
+            raise TenderError(message, hint="after some starts it is set aside and made anew with the hub") from error
+        well_read(self._path)
 
     async def shrink(self) -> None:
         """Give back what the file holds free beyond what is soon used again; a small part at each call."""

@@ -5,7 +5,9 @@ import os
 import pytest
 
 from agent.store.store import Store
+from tests.support.agent_bench import AgentBench, agent_bench, rewrite, stored
 from tests.support.fleet import Fleet
+from tests.support.hub_double import fake_job
 from tests.support.hub_process import HubProcess
 from tests.support.scenario import (
     Notebook,
@@ -21,6 +23,10 @@ from tests.support.scenario import (
     worker,
 )
 from wire.database import damage
+from wire.failures import TenderError
+from wire.states import ExecutionState as E
+
+__all__ = ["agent_bench"]
 
 
 def spoil(path, *, whole: bool = False) -> None:
@@ -61,6 +67,39 @@ async def test_a_sound_database_is_left_alone(tmp_path):
         assert not store.rebuilding
         store.close()
     assert [path.name for path in tmp_path.iterdir() if "damaged" in path.name] == []
+
+
+async def test_rows_that_cannot_be_read_at_the_third_start_are_no_end_of_the_node(bench: AgentBench, caplog):
+    async with bench.agent():
+        await bench.hub.online()
+        await bench.hub.auction("e-1", fake_job(run_for=600.0))
+        await bench.hub.status("e-1", E.RUNNING)
+    path = bench.data / "agent.db"
+    await rewrite(bench.data, "UPDATE executions SET status = x'7b'")  # as after a bit that was turned over
+    assert not damage(path)
+    for _ in range(2):  # another release may still be able to read them
+        with pytest.raises(TenderError, match="cannot be read"):
+            await stored(bench.data)
+    again = await stored(bench.data)
+    assert again.rebuilding
+    again.close()
+    again = await stored(bench.data)
+    again.close()
+    assert [file.name for file in bench.data.glob("agent.db.*")] == ["agent.db.damaged-1"]
+    assert "its rows cannot be read" in caplog.text
+
+
+async def test_rows_that_can_be_read_again_are_kept(bench: AgentBench):
+    async with bench.agent():
+        await bench.hub.online()
+    await rewrite(bench.data, "INSERT INTO holds (tender_id, requested, answer, ttl) VALUES ('t-1', x'7b', x'7b', 1)")
+    with pytest.raises(TenderError):
+        await stored(bench.data)
+    await rewrite(bench.data, "DELETE FROM holds")
+    for _ in range(3):
+        store = await stored(bench.data)
+        assert not store.rebuilding
+        store.close()
 
 
 async def test_a_node_whose_database_is_damaged_takes_its_running_work_up_again(tmp_path):
