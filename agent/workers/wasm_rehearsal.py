@@ -6,7 +6,6 @@ the first such call would start wasmtime's I/O threads, and a process with threa
 """
 
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,12 +46,15 @@ class Rehearsal:
         self._linker = cache.linker
         self._module: wasmtime.Module | None = None
         own = ModuleCache(cache.folder / "rehearsal", cache.engine)
-        with suppress(OSError, TenderError), tempfile.NamedTemporaryFile(suffix=".wasm") as source:
-            source.write(wasmtime.wat2wasm(_SOURCE))
-            source.flush()
-            file = ModuleFile(source.name, Path(source.name).name)
+        # No module for temporary files: what this process imports costs each fork.
+        source = own.folder / f"{os.getpid()}.wasm"
+        with suppress(OSError, TenderError):
+            source.write_bytes(wasmtime.wat2wasm(_SOURCE))
+            file = ModuleFile(str(source), source.name)
             digest = own.digest(file)
             self._module = own.ready(digest) or own.compiled(file, digest)
+        with suppress(OSError):
+            source.unlink()
 
     def run(self, rounds: int) -> None:
         """Run the tiny module so often. A process needs `ROUNDS` once; a fork of it needs one more."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from agent.workers.file_system import sync_file_system
 from wire.failures import Reason
-from wire.files.tree import shown
 
 _MANY = 32  # above this one sync of the file system costs less than one for each file
 
@@ -23,6 +22,8 @@ def settle(folders: list[str]) -> Reason | None:
                 if stat.S_ISREG(mode):
                     files.append(entry)
                 elif not stat.S_ISDIR(mode) and not _harmless(Path(entry), root, mode):
+                    from wire.files.tree import shown  # noqa: PLC0415 rarely needed, and every module costs each fork
+
                     return Reason(
                         "output-refused",
                         f"the output holds {shown(entry[len(folder) + 1 :])}, which is no file and leads out of it",
