@@ -47,7 +47,11 @@ class Outbox:
         self._sent = dict.fromkeys(lanes, 0)
         self._acked = dict.fromkeys(lanes, 0)
         self._waiting_since = dict.fromkeys(lanes, 0.0)
-        self._wake = asyncio.Event()
+        self._wake, self._landed = asyncio.Event(), asyncio.Event()
+        self._flying: dict[asyncio.Future[None], int] = {}
+        """Batches that the broker has not confirmed, with their bytes."""
+        self._failed: BaseException | None = None
+        self._refusals = _refusals()
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -72,43 +76,85 @@ class Outbox:
 
     async def run(self, connected: asyncio.Event) -> None:
         """Drain for ever; returns only by cancellation. Waits for `connected` before sending."""
-        refusals = Backoff(first=2.0, most=300.0)
+        try:
+            await self._drain(connected)
+        finally:
+            for flight in self._flying:
+                flight.cancel()
+            await asyncio.gather(*self._flying, return_exceptions=True)
+
+    async def _drain(self, connected: asyncio.Event) -> None:
         while True:
             await connected.wait()
             self._wake.clear()
-            try:
-                progressed = await self._round()
-            except Unavailable as error:
-                log.info("the outbox waits: %s", error)
-                await self._pause(1.0)
-                continue
-            except TenderError as error:
-                # Over a dear link a batch a second would cost more than all else that a node says.
-                pause = refusals.next()
-                log.warning("the outbox waits %.0f s: %s", pause, error)
-                await self._pause(max(1.0, pause))
-                continue
-            refusals = Backoff(first=2.0, most=300.0)
-            if not progressed:
+            progressed = self._failed is None and await self._round()
+            if self._failed is not None:
+                await self._recover()
+            elif not progressed:
                 # With nothing on its way there is nothing to send again: an idle node is not woken for it.
                 await self._pause(self._resend_after if self._sent != self._acked else None)
                 self._resend_stale()
 
-    async def _round(self) -> bool:
-        """Send one batch of the most important lane that has one. True when something was sent.
+    async def _recover(self) -> None:
+        """Something was not sent: wait for all that is on its way, then for a while."""
+        while self._flying:
+            await self._landing()
+        error, self._failed = self._failed, None
+        self._wake.clear()
+        if isinstance(error, Unavailable):
+            log.info("the outbox waits: %s", error)
+            await self._pause(1.0)
+        elif isinstance(error, TenderError):
+            # Over a dear link a batch a second would cost more than all else that a node says.
+            pause = self._refusals.next()
+            log.warning("the outbox waits %.0f s: %s", pause, error)
+            await self._pause(max(1.0, pause))
+        elif error is not None:
+            raise error
 
-        On a thin link batches are smaller, so that what is more important and comes later waits no longer.
+    async def _round(self) -> bool:
+        """Send one batch of the most important lane that has one. True when there may be more.
+
+        As many are on their way together as the link carries in a moment, because each has to come to the broker and
+        back. On a thin link that is one small batch, so that what is more important and comes later waits no longer.
         """
+        while self._flying and sum(self._flying.values()) + BATCH_BYTES > self._room():
+            await self._landing()
         size = min(BATCH_BYTES, self._room())
         for lane in self._lanes:
-            rows = await self._rows.pending(lane, self._sent[lane], rows=BATCH_ROWS, size=size)
+            after = self._sent[lane]
+            rows = await self._rows.pending(lane, after, rows=BATCH_ROWS, size=size)
+            if self._failed is not None or after != self._sent[lane]:
+                return True  # it is another place by now from which to go on
             if rows:
-                if self._sent[lane] == self._acked[lane]:
-                    self._waiting_since[lane] = clock.monotonic()
-                await self._send(lane, rows)
-                self._sent[lane] = max(self._sent[lane], rows[-1].o)
+                self._fly(lane, after, rows)
                 return True
         return False
+
+    def _fly(self, lane: str, after: int, rows: list[Row]) -> None:
+        if after == self._acked[lane]:
+            self._waiting_since[lane] = clock.monotonic()
+        self._sent[lane] = rows[-1].o
+        flight = asyncio.ensure_future(self._send(lane, rows))
+        self._flying[flight] = sum(len(bytes(row.body)) for row in rows)
+        flight.add_done_callback(lambda _: self._has_landed(lane, after, flight))
+
+    def _has_landed(self, lane: str, after: int, flight: "asyncio.Future[None]") -> None:
+        del self._flying[flight]
+        self._landed.set()
+        if flight.cancelled():
+            return
+        error = flight.exception()
+        if error is None:
+            self._refusals = _refusals()
+            return
+        self._failed = self._failed or error
+        self._sent[lane] = max(self._acked[lane], min(after, self._sent[lane]))
+        self._wake.set()
+
+    async def _landing(self) -> None:
+        self._landed.clear()
+        await self._landed.wait()
 
     async def _pause(self, seconds: float | None) -> None:
         try:
@@ -124,3 +170,7 @@ class Outbox:
             if self._sent[lane] > self._acked[lane] and now - self._waiting_since[lane] >= self._resend_after:
                 self._sent[lane] = self._acked[lane]
                 self._wake.set()
+
+
+def _refusals() -> Backoff:
+    return Backoff(first=2.0, most=300.0)

@@ -121,6 +121,7 @@ class Executions:
         A completed execution waits for its receipt; other ends need none.
         """
         over = [execution for execution in self.known.values() if execution.over]
+        accepted = frozenset(receipts)
 
         def work(connection: Connection) -> Acknowledged:
             shifted = [lanes.shift(connection, lane, number, ep) for lane, number in numbers.items()]
@@ -129,7 +130,7 @@ class Executions:
             done = [
                 execution
                 for execution in over
-                if execution.id in receipts
+                if execution.id in accepted
                 or (execution.state is not ExecutionState.COMPLETED and execution.told <= told)
             ]
             self._forget(connection, done, keep)

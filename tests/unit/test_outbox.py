@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -148,6 +149,88 @@ async def test_a_failed_send_is_tried_again(parts):
     outbox.wake()
     await wire.reach(1)
     assert wire.sent == [("status", [1])]
+
+
+class SlowWire:
+    """A link on which each batch is on its way until it lands or is lost."""
+
+    def __init__(self) -> None:
+        self.flights: list[tuple[list[int], asyncio.Future[None]]] = []
+
+    async def send(self, _lane: str, rows: list[Row]) -> None:
+        landed = asyncio.get_running_loop().create_future()
+        self.flights.append(([row.o for row in rows], landed))
+        await landed
+
+    @property
+    def numbers(self) -> list[list[int]]:
+        return [numbers for numbers, _ in self.flights]
+
+
+def told(room: int, play: Callable[[Lanes, SlowWire, Outbox], Awaitable[None]]) -> None:
+    """Play with an outbox over a slow link with so much room, in virtual time."""
+    lanes, wire = Lanes(), SlowWire()
+
+    async def story() -> None:
+        connected = asyncio.Event()
+        connected.set()
+        outbox = Outbox(lanes, wire.send, ["status", "event"], room=lambda: room)
+        task = asyncio.create_task(outbox.run(connected))
+        await play(lanes, wire, outbox)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with simulation(1, nodes=0) as world:
+        world.loop.run(story())
+
+
+@pytest.mark.parametrize(("room", "together"), [(96 * 1024, 3), (30 * 1024, 1), (4 * 1024, 1)])
+def test_as_many_batches_are_on_their_way_as_the_link_carries_in_a_moment(room, together):
+    async def play(lanes: Lanes, wire: SlowWire, outbox: Outbox) -> None:
+        lanes.add("status", 40, size=4000)
+        outbox.wake()
+        await asyncio.sleep(1)
+        assert len(wire.flights) == together
+        wire.flights[0][1].set_result(None)
+        await asyncio.sleep(1)
+        assert len(wire.flights) == together + 1
+        sent = [number for numbers in wire.numbers for number in numbers]
+        assert sent == list(range(1, len(sent) + 1))
+
+    told(room, play)
+
+
+def test_when_one_of_several_batches_is_lost_all_from_there_on_are_sent_again():
+    async def play(lanes: Lanes, wire: SlowWire, outbox: Outbox) -> None:
+        lanes.add("status", 9, size=9000)
+        outbox.wake()
+        await asyncio.sleep(1)
+        assert wire.numbers == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+        (_, first), (_, second), (_, third) = wire.flights
+        first.set_result(None)
+        second.set_exception(Unavailable("down"))
+        await asyncio.sleep(5)
+        assert len(wire.flights) == 3, "what is on its way is waited for"
+        third.set_result(None)
+        await asyncio.sleep(5)
+        assert wire.numbers[3:] == [[4, 5, 6], [7, 8, 9]]
+
+    told(96 * 1024, play)
+
+
+def test_a_hub_that_lost_rows_gets_them_again_also_while_more_are_on_their_way():
+    async def play(lanes: Lanes, wire: SlowWire, outbox: Outbox) -> None:
+        lanes.add("status", 6, size=9000)
+        outbox.wake()
+        await asyncio.sleep(1)
+        wire.flights[0][1].set_result(None)
+        outbox.acked({"status": 3})
+        outbox.acked({"status": 1}, rewind=True)
+        wire.flights[1][1].set_result(None)
+        await asyncio.sleep(1)
+        assert wire.numbers[2:] == [[2, 3, 4], [5, 6]]
+
+    told(96 * 1024, play)
 
 
 async def test_a_gap_is_closed_though_new_rows_keep_coming(parts):
