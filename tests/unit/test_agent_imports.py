@@ -15,7 +15,6 @@ HEAVY = (
     "pydantic",
     "requests",
     "rich",
-    "sqlite_utils",
     "textual",
     "wasmtime",
     "yaml",
