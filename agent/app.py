@@ -129,7 +129,7 @@ async def _start(parts: Parts) -> None:
             await parts.offers.podman_service.start()
         except (ExecutionFailed, TenderError, OSError) as error:
             log.warning("the private Podman service did not start: %s", error)
-    await parts.look_at_engines()
+    await parts.standing.look()
     parts.recovery.restore_ledger()
     parts.tendering.load()
     await parts.rebuilding.begin(_usable(parts))

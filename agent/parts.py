@@ -1,16 +1,13 @@
 """The agent's parts, constructed and connected. The only place that knows them all."""
 
 import asyncio
-import dataclasses
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from agent import session
 from agent.accepting import Acceptance
 from agent.bidding.bidder import Bidder
 from agent.bidding.capacity import Ledger
-from agent.bidding.facts import NodeFacts
 from agent.bidding.hook_child import ask_child
 from agent.bidding.judges import Rules
 from agent.capabilities.probe import Probe
@@ -33,6 +30,7 @@ from agent.runner import Runner
 from agent.settings.config import AgentConfig
 from agent.settings.limits import Capacity
 from agent.sleeping import Sleeping
+from agent.standing import Standing
 from agent.steps.allotting import Allotting
 from agent.steps.devices import Devices
 from agent.steps.ports import Ports
@@ -47,7 +45,6 @@ from agent.wishes import Wishes
 from wire import clock
 from wire.hooks.asking import Hooks
 from wire.link import Link
-from wire.messages import Capabilities, Check
 from wire.outbox import RESEND_AFTER
 from wire.signing import Keyring
 from wire.topics import Topics
@@ -79,8 +76,7 @@ class Parts:
             publishers=frozenset(plugins.publishers),
             version=VERSION,
         )
-        self.capabilities = Capabilities(ep=0)
-        self.facts = NodeFacts(node_id=identity.node_id)
+        self.standing = Standing(identity.node_id, self.probe, plugins)
 
     def build(self, capacity: Capacity) -> None:
         """Construct what needs the capacity of the box and the open store."""
@@ -130,7 +126,7 @@ class Parts:
             holds=store.holds,
             blobs=self.blobs,
             voice=voice,
-            node_facts=self.node_facts,
+            node_facts=self.standing.facts,
             counters=self.counters,
         )
         self.recovery = Recovery(store=store, ledger=self.ledger, plugins=plugins, runner=self.runner)
@@ -165,7 +161,7 @@ class Parts:
             numbers=store.numbers,
             executions=store.executions,
             interval=self.config.link.health_seconds,
-            capabilities=lambda: self.capabilities,
+            capabilities=lambda: self.standing.capabilities,
             want_version=lambda: self.wishes.version,
             reports=lambda: store.outbox.last[lanes.STATUS],
         )
@@ -182,7 +178,7 @@ class Parts:
             ledger=self.ledger,
             plugins=self.offers.plugins,
             bidder=self.bidder,
-            node_facts=self.node_facts,
+            node_facts=self.standing.facts,
             tendering=self.tendering,
             wishes=self.wishes,
             runner=self.runner,
@@ -218,7 +214,6 @@ class Parts:
             identity, self.joined, self.topics, keep_alive=settings.keep_alive_seconds, expiry=settings.session_expiry
         )
         self.link = self.voice.link = Link(connection, self.sync, self.counters)
-        self.offers.measured = lambda: self.link.pace.rate
         self.renewal = session.Renewal(identity, connection.tls)
         self.health = HealthReports(
             voice=self.voice,
@@ -230,23 +225,39 @@ class Parts:
             counters=self.counters,
             held=lambda: self.sync.held,
             caps=lambda: self.presence.caps,
-            extra=lambda: [*self._engine_checks(), *self.publishing.checks()],
+            extra=lambda: [*self.standing.checks(), *self.renewal.checks(), *self.publishing.checks()],
             chores=[
                 self.store.keep_ballast,
                 self.tendering.tidy,
                 self.tidying.prune,
                 self.store.shrink,
                 self.caches.trim,
-                self.look_at_engines,
+                self.standing.look,
             ],
         )
+        self.rebuilding = Rebuilding(self.store, self.wishes, self.sync, self.recovery)
+        self.sleeping: Sleeping | None = None
+        if settings.is_sleepy:
+            self.sleeping = Sleeping(
+                link=self.link,
+                presence=self.presence,
+                every=settings.every_seconds,
+                window=settings.window_seconds,
+                busy=self._busy,
+            )
+        self._connect()
+
+    def _connect(self) -> None:
+        """What one part tells another that was constructed before it."""
         loop = asyncio.get_running_loop()
 
         def disk_is_full() -> None:
             loop.call_soon_threadsafe(self.health.look_soon)
 
         self.store.on_full_disk(disk_is_full)
-        self.rebuilding = Rebuilding(self.store, self.wishes, self.sync, self.recovery)
+        self.standing.now = lambda: (self.presence.state, self.ports.used, self.health.verdicts)
+        self.standing.changed = self.sync.facts_changed
+        self.offers.measured = lambda: self.link.pace.rate
         self.inbox.numbered = self.rebuilding.heard
         self.sync.holding_back = self.rebuilding.goes_on
         self.wishes.applied = self.sync.held_changed
@@ -261,16 +272,6 @@ class Parts:
         self.commands.resync = self.sync.resync
         self.commands.purge = self.tidying.purge
         self.replay.again = self.sync.outbox.reconnected
-
-        self.sleeping: Sleeping | None = None
-        if settings.is_sleepy:
-            self.sleeping = Sleeping(
-                link=self.link,
-                presence=self.presence,
-                every=settings.every_seconds,
-                window=settings.window_seconds,
-                busy=self._busy,
-            )
 
     def _came_up(self) -> None:
         self.fencing.up()
@@ -287,36 +288,3 @@ class Parts:
         waits = self.store.outbox.depth > 0
         using = self.ledger.holds or self.publishing.active or self.streams.open
         return bool(using) or quiet < (RESEND_AFTER if waits else LINGER)
-
-    def node_facts(self) -> NodeFacts:
-        """The node as it stands, for a decision."""
-        state, ports, health = self.presence.state, self.ports.used, self.health.verdicts
-        if state is not self.facts.state or ports != self.facts.ports or health is not self.facts.health:
-            self.facts = dataclasses.replace(self.facts, state=state, ports=ports, health=health)
-        return self.facts
-
-    async def look_at_engines(self) -> None:
-        """Ask the engines again; say so when what this node can do has changed."""
-        before = self.capabilities
-        found = await self.probe.collect()
-        if found == before:
-            return
-        self.capabilities = found
-        self.facts = NodeFacts(
-            node_id=self.identity.node_id,
-            state=self.presence.state,
-            labels=self.capabilities.labels,
-            engines=self.probe.engines,
-            inputs=frozenset(self.offers.plugins.inputs),
-            publishers=frozenset(self.offers.plugins.publishers),
-            devices=self.probe.devices,
-        )
-        if before.name:
-            await self.sync.facts_changed()
-
-    def _engine_checks(self) -> Sequence[Check]:
-        found = [Check(f"engine-{name}", "warn", why[:120]) for name, why in self.capabilities.unavailable.items()][:6]
-        if not self.renewal.clock_is_right:
-            said = "the clock is before the node's own certificate: dates of certificates are not checked"
-            found.append(Check("clock", "warn", said, "let the box reach a time server"))
-        return found

@@ -10,6 +10,7 @@ from agent.identity import Identity, Joined
 from wire import clock
 from wire.failures import InvalidRequest, TenderError
 from wire.link import Options, mutual_tls
+from wire.messages import Check
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,13 @@ class Renewal:
             except Exception:
                 log.exception("the certificate could not be renewed; it is tried again in %.0f s", LOOK_EACH)
             await asyncio.sleep(LOOK_EACH)
+
+    def checks(self) -> list[Check]:
+        """A warning while dates of certificates are not checked."""
+        if self.clock_is_right:
+            return []
+        said = "the clock is before the node's own certificate: dates of certificates are not checked"
+        return [Check("clock", "warn", said, "let the box reach a time server")]
 
     async def _look(self) -> None:
         joined = self._identity.enrolment()

@@ -161,7 +161,7 @@ async def _a_change_of_what_a_node_can_do(world: World) -> None:
     world.broker.weather.lose.update(caps=1.0, state=1.0)
     executors = cast(dict[str, Executor], parts.offers.plugins.executors)
     executors["another"] = executors["fake"]
-    await world.until(lambda: "another" in parts.capabilities.engines, 70, "the node sees it")
+    await world.until(lambda: "another" in parts.standing.capabilities.engines, 70, "the node sees it")
     await asyncio.sleep(130)
 
     def known() -> bool:

@@ -57,7 +57,7 @@ async def test_each_container_has_a_gpu_of_its_own_also_across_a_restart(
     holds = container("ls /dev | grep gpu; stat -c %t:%T /dev/gpu-*; sleep 60", gpu="1")
     async with bench.agent(**settings) as parts:
         await bench.hub.online()
-        assert parts.facts.devices == tuple(gpus)
+        assert parts.standing.facts().devices == tuple(gpus)
         await begin(bench, "e-1", holds, GPU)
         assert await seen(bench, "e-1", 2) == ["gpu-0", "1:3"]
     async with bench.agent(**settings) as parts:
