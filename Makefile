@@ -32,7 +32,7 @@ fmt: venv ## format the code
 	$(BIN)/ruff check --fix-only $(CODE)
 
 fault: system venv ## killed at every failpoint and power cut; simulated fleets and planted bugs; ROUNDS=5
-	TENDER_FAULT_ROUNDS=$(or $(ROUNDS),5) $(BIN)/python -m pytest -m long tests/fault
+	TENDER_FAULT_ROUNDS=$(or $(ROUNDS),5) $(BIN)/python -m pytest -n 2 --dist worksteal -m long tests/fault
 
 fuzz: system venv ## 10,000 requests to a hub, made from its OpenAPI document
 	TENDER_API_CASES=10000 $(BIN)/python -m pytest tests/compat/test_openapi.py

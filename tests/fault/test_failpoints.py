@@ -97,7 +97,7 @@ async def test_killed_at_some_failpoints_the_job_completes_once(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-async def test_killed_at_every_failpoint_the_job_completes_once(tmp_path, capsys):
+async def test_killed_at_every_failpoint_the_job_completes_once(tmp_path):
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     async with theatre(tmp_path) as house:
@@ -106,8 +106,7 @@ async def test_killed_at_every_failpoint_the_job_completes_once(tmp_path, capsys
         for side, counts in reached.items():
             for name in sorted(set(counts) & PLAYED - points.WORK):
                 for _ in range(ROUNDS):
-                    with capsys.disabled():
-                        print(f"seed {seed}: {side} {name} of {counts[name]}", flush=True)
+                    print(f"seed {seed}: {side} {name} of {counts[name]}")
                     await killed_at(house, side, name, chance.randint(1, max(1, counts[name] // 2)))
 
 
