@@ -36,7 +36,7 @@ def module(size: int) -> bytes:
     """A module whose `_start` returns, padded with a custom section to `size` bytes."""
     import wasmtime
 
-    code = bytes(wasmtime.wat2wasm('(module (memory (export "memory") 1) (func (export "_start")))'))
+    code = bytes(wasmtime.wat2wasm('(module $bench (memory (export "memory") 1) (func (export "_start")))'))
     pad = size - len(code) - 2 - len(_leb(size))
     payload = b"\x03pad" + os.urandom(max(0, pad - 4))
     return code + b"\x00" + _leb(len(payload)) + payload
@@ -63,11 +63,12 @@ def job(code: bytes) -> bytes:
             tar.addfile(info, io.BytesIO(code))
         url = "data:application/gzip;base64," + base64.b64encode(buffer.getvalue()).decode()
     task = {
-        "Engine": {"Type": "wasm", "Params": {"EntryModule": "main.wasm"}},
+        "Name": "main",
+        "Engine": {"Type": "wasm", "Params": {"EntryModule": "main.wasm", "EntryPoint": "_start"}},
         "InputSources": [{"Source": {"Type": "inline", "Params": {"URL": url}}, "Target": "main.wasm"}],
         "Resources": {"CPU": "100m", "Memory": "64Mb"},
     }
-    return json.dumps({"Job": {"Type": "batch", "Tasks": [task]}}).encode()
+    return json.dumps({"Job": {"Type": "batch", "Count": 1, "Tasks": [task]}}).encode()
 
 
 async def run_one(client: httpx.AsyncClient, body: bytes) -> tuple[float, str]:
