@@ -26,8 +26,8 @@ class Part:
     needs: tuple[str, ...] = ()
 
 
-HUB_NEEDS = ("litestar", "uvicorn", "cryptography", "httpx")
-AGENT_NEEDS = ("cryptography", "httpx")
+HUB_NEEDS = ("litestar", "uvicorn", "cryptography", "httpx", "sqlite_utils")
+AGENT_NEEDS = ("cryptography", "httpx", "sqlite_utils")
 PARTS = (
     Part("job", "tui.cli.job:app", "tui", "Submit jobs, look at them, stop them, get their results."),
     Part("wasm", "tui.cli.wasm:app", "tui", "Run a WASM program as a job."),

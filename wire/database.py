@@ -132,11 +132,6 @@ class Database:
                 _deliver([(loop, future, outcome[0], outcome[1])])
 
 
-def bare(path: Path) -> Connection:
-    """A connection to a file without settings yet, or for another than its owner; each statement commits."""
-    return sqlite3.connect(path, isolation_level=None)
-
-
 def damage(path: Path) -> str:
     """What is wrong with the pages of a database that nobody has open; empty for a sound one."""
     try:

@@ -1,10 +1,10 @@
-"""Brings a database file to the schema of this release."""
+"""Brings a database file to the schema of this release. Uses sqlite-utils, so the agent's core leaves it to a child."""
 
-import contextlib
 from pathlib import Path
 
+import sqlite_utils
+
 from wire import failpoints
-from wire.database import bare
 
 PAGE = 1024
 """Bytes of a page in new files. A row of ours has a few hundred bytes and each commit writes whole pages, so that
@@ -16,7 +16,8 @@ def migrate(path: Path, schema: str, version: int, *, shrinks: bool = False) -> 
 
     A new file that `shrinks` can give free pages back, for which each write costs a little more.
     """
-    with contextlib.closing(bare(path)) as database:
+    database = sqlite_utils.Database(path)
+    try:
         current = int(database.execute("PRAGMA user_version").fetchone()[0])
         if current > version:
             raise RuntimeError(
@@ -25,5 +26,7 @@ def migrate(path: Path, schema: str, version: int, *, shrinks: bool = False) -> 
         if current < version:
             failpoints.at("migrate.before")
             script = f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={version};\nCOMMIT;"
-            database.executescript(f"PRAGMA page_size={PAGE};\nPRAGMA auto_vacuum={2 * shrinks};\n{script}")
+            database.conn.executescript(f"PRAGMA page_size={PAGE};\nPRAGMA auto_vacuum={2 * shrinks};\n{script}")
             failpoints.at("migrate.after")
+    finally:
+        database.close()

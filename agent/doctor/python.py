@@ -7,7 +7,7 @@ from agent.settings.config import AgentConfig
 from wire.operating.findings import Finding
 
 FLOOR = (3, 11)
-NEEDED = ("aiomqtt", "msgspec", "nacl", "cryptography")
+NEEDED = ("aiomqtt", "msgspec", "nacl", "cryptography", "sqlite_utils")
 
 
 async def check(config: AgentConfig) -> Finding:

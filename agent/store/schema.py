@@ -1,4 +1,4 @@
-"""The agent's tables."""
+"""The agent's tables. Applied by the short-lived child `agent/workers/migrate.py`, never by the core itself."""
 
 from enum import StrEnum
 

@@ -1,6 +1,8 @@
 """The agent's database: opens it, and holds the parts that work on it. The only user of SQLite in the agent."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +16,12 @@ from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
 from wire import free_pages
 from wire.database import Connection, Database
-from wire.failures import TenderError
-from wire.migration import migrate
+from wire.failures import TenderError, Unavailable
 from wire.operating.supervisor import Writes
+from wire.processes.spawn import run_capped
 
+MIGRATION_TIME = 60.0
+_ROOT = Path(__file__).resolve().parents[2]
 FREE_KEPT = 4 * 1024**2
 """Bytes that stay free inside the database for what comes next."""
 LOOKED = "results_looked"
@@ -233,8 +237,12 @@ class Store:
 
 
 async def _migrate(path: Path) -> None:
-    """In a thread, for it waits for the disk."""
-    try:
-        await asyncio.to_thread(migrate, path, schema.SCHEMA, schema.VERSION, shrinks=True)
-    except Exception as error:
-        raise TenderError(f"{path} could not be brought up to date: {error}") from error
+    """A child does it, because sqlite-utils would cost this process 4 MiB for good."""
+    argv = [sys.executable, "-P", "-m", "agent.workers.migrate", str(path)]
+    env = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT)}
+    ran = await run_capped(argv, env=env, seconds=MIGRATION_TIME)
+    if ran.fault is not None:
+        raise Unavailable(f"bringing {path} up to date: {ran.detail}")
+    if ran.exit_code != 0:
+        lines = ran.stderr.decode(errors="replace").strip().splitlines()
+        raise TenderError(lines[-1][:500] if lines else f"{path} could not be brought up to date")

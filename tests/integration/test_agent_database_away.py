@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlite_utils
 
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job
-from wire.database import bare
 from wire.states import Desired
 from wire.states import ExecutionState as E
 
@@ -19,9 +19,13 @@ __all__ = ["agent_bench"]
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """No other connection can write meanwhile."""
-    with contextlib.closing(bare(path)) as foreign:
-        foreign.execute("BEGIN IMMEDIATE")
+    foreign = sqlite_utils.Database(path)
+    foreign.conn.execute("BEGIN IMMEDIATE")
+    try:
         yield
+    finally:
+        foreign.conn.rollback()
+        foreign.close()
 
 
 async def test_an_end_that_cannot_be_committed_is_committed_later(bench: AgentBench, caplog: pytest.LogCaptureFixture):

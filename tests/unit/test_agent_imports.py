@@ -15,6 +15,7 @@ HEAVY = (
     "pydantic",
     "requests",
     "rich",
+    "sqlite_utils",
     "textual",
     "wasmtime",
     "yaml",

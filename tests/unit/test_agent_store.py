@@ -1,7 +1,6 @@
 """The agent's store: one transaction per change, compare-and-set, gap-free numbers, a mirror that agrees."""
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import msgspec
@@ -14,7 +13,7 @@ from agent.store.allotments import GPU, PORT
 from agent.store.records import Change, KeptResult
 from agent.store.store import FREE_KEPT, Store
 from wire import free_pages
-from wire.database import Database, bare
+from wire.database import Database
 from wire.failures import Reason
 from wire.jobs.job import Engine, Job, Task
 from wire.messages import ExecutionStatus, Order
@@ -239,8 +238,11 @@ async def test_numbers_only_rise(store):
 
 async def test_an_older_release_refuses_a_newer_file(store, tmp_path):
     store.close()
-    with contextlib.closing(bare(tmp_path / "agent.db")) as database:
-        database.execute("PRAGMA user_version=99")
+    import sqlite_utils
+
+    database = sqlite_utils.Database(tmp_path / "agent.db")
+    database.execute("PRAGMA user_version=99")
+    database.close()
     with pytest.raises(Exception, match="newer release"):
         await Store(tmp_path / "agent.db").open()
 

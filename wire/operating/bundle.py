@@ -28,7 +28,7 @@ MARGIN = 64 * 1024
 """Characters before what is kept that are cleaned with it; no secret is longer."""
 LOG_LINES = 2000
 PACKAGES = (
-    "tender", "aiomqtt", "paho-mqtt", "msgspec", "pynacl", "typer", "cryptography", "litestar",
+    "tender", "aiomqtt", "paho-mqtt", "msgspec", "pynacl", "typer", "cryptography", "sqlite-utils", "litestar",
     "uvicorn", "uvloop", "wasmtime", "podman", "boto3", "httpx",
 )  # fmt: skip
 
