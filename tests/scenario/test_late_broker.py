@@ -3,38 +3,15 @@
 import asyncio
 import contextlib
 import re
-import socket
 from pathlib import Path
 
 import httpx
 
 from hub.broker.managed import ManagedBroker
-from hub.broker.mosquitto import BrokerSettings
-from hub.pki import Pki
 from tests.support.fleet import AgentProcess, Fleet
 from tests.support.hub_process import HubProcess
+from tests.support.own_broker import OwnBroker, free_port
 from tests.support.scenario import Notebook, completes_once, settings, traced_job, until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class OwnBroker:
-    """A broker that no hub manages, with a certificate of the fleet's CA; it starts when told to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.pki = Pki(folder / "hub" / "pki")
-        self.settings = BrokerSettings(folder=folder / "broker", hub_id="hub", port=free_port())
-
-    @property
-    def options(self) -> list[str]:
-        """What the hub is told of it."""
-        client = self.pki.client("hub", "hub")
-        files = ["--broker-ca", self.pki.ca_path, "--broker-cert", client.certificate, "--broker-key", client.key]
-        return ["--broker", f"127.0.0.1:{self.settings.port}", *map(str, files)]
 
 
 def tries(log: Path) -> int:
@@ -44,7 +21,7 @@ def tries(log: Path) -> int:
 
 async def test_hub_and_agent_wait_for_a_broker_that_comes_late_and_then_work(tmp_path):
     notebook, broker, api = Notebook(tmp_path / "notebook"), OwnBroker(tmp_path), free_port()
-    fleet = Fleet(tmp_path, {}, *broker.options, "--api-port", str(api))
+    fleet = Fleet(tmp_path, {}, *broker.options(), "--api-port", str(api))
     north = fleet.nodes["north"] = AgentProcess(tmp_path / "north", "north", settings(tmp_path, "north"))
     async with contextlib.AsyncExitStack() as stack:
         ready = asyncio.create_task(fleet.hub.__aenter__())
