@@ -19,7 +19,7 @@ test: system venv ## install what the tests need, run every check and every test
 	$(PYTEST) -m "not long" tests
 
 test-all: system venv ## the long tests too
-	TENDER_API_CASES=400 $(PYTEST) tests
+	TENDER_API_CASES=400 TENDER_EXAMPLES=5 $(PYTEST) tests
 
 check: venv ## format, lint, types and import arrows
 	$(BIN)/ruff format --check $(CODE)

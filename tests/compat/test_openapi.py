@@ -147,6 +147,9 @@ async def test_no_request_meets_a_fault_or_an_undocumented_status(tmp_path, user
         schema = schemathesis.openapi.from_url(f"{url}/schema/openapi.json")
         schema = schema if key else schema.exclude(operation_id=CLOSES)
         found = [one.ok() for one in schema.get_all_operations()]
+        share = CASES // 4 // len(found) + 1
+        if share == 1:
+            return sum(check(one, mode, 1, key) for one in found)
         several = [one for one in found if check(one, mode, 2, key) == 2]  # the others can be asked in one way only
         return sum(check(one, mode, CASES // 4 // len(several) + 1, key) for one in several)
 

@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_run_to_the_last_message():
 
 
 def test_whatever_goes_wrong_in_an_hour_everything_fits_afterwards():
-    _play("--count", "6")
+    _play("--count", "3")
 
 
 @pytest.mark.long

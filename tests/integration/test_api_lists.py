@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.hub_process import wasm_job
 
 
@@ -158,7 +159,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=PATHS, query=st.dictionaries(KEYS, VALUES, max_size=3))
 async def test_no_parameter_ever_causes_an_internal_error(bench, path, query):
     if "x" not in [job["Name"] for job in (await bench.get("jobs"))["Items"]]:

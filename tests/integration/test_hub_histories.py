@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.hub_bench import BenchNode, HubBench, hub_bench, until
 from tests.support.hub_process import wasm_job
 from wire import messages as m
@@ -147,7 +148,7 @@ class History:
             await node.report(order.execution_id, E.COMPLETED)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(ACTIONS, min_size=1, max_size=14))
 async def test_whatever_happens_nothing_is_lost_doubled_or_overfilled(tmp_path: Path, actions):
     async with hub_bench(tmp_path / uuid.uuid4().hex) as bench:

@@ -181,7 +181,7 @@ async def test_a_user_that_asks_too_often_is_told_when_to_come_again(people):
 
 
 async def test_who_guesses_from_one_address_is_stopped_before_the_guess_is_looked_at(tmp_path):
-    async with hub_bench(tmp_path / "hub", address_rate=5) as bench:
+    async with hub_bench(tmp_path / "hub", address_rate=0.5) as bench:
         people = People(bench)
         await people.add("root", ["*"], ["*"])
         await people.add("clerk", ["read:job"], ["*"], PASSWORD)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.inputs.archive import ArchiveLimits, unpack
+from tests.support.examples import examples
 from tests.support.tars import member, members, tar_gz
 from wire.failures import ExecutionFailed
 
@@ -129,7 +130,7 @@ def test_a_claimed_size_beyond_everything_is_refused(tmp_path):
     assert refused(members((info, b"")), tmp_path) == "archive-damaged"
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noise=st.binary(max_size=2048), at=st.integers(0, 2048))
 def test_noise_in_an_archive_gives_files_or_a_refusal_and_never_leaves_the_folder(tmp_path_factory, noise, at):
     outer = tmp_path_factory.mktemp("noise")

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from agent.bidding.capacity import FALLBACK, Hold, Ledger, Outcome, with_fallback
 from agent.settings.limits import Capacity, Limits, resolve
+from tests.support.examples import examples
 from wire.failures import InvalidRequest
 from wire.resources import Resources
 
@@ -109,7 +110,7 @@ def replace_cpu(resources, more):
 
 
 TestLedgerNeverGoesAboveCapacity = LedgerMachine.TestCase
-TestLedgerNeverGoesAboveCapacity.settings = settings(max_examples=150, stateful_step_count=40)
+TestLedgerNeverGoesAboveCapacity.settings = settings(max_examples=examples(50), stateful_step_count=40)
 
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.7, 0.0001]), max_size=60))

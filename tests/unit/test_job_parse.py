@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.job_documents import CONTAINER, WASM, bent, jobs, problems_of
 from wire.failures import InvalidRequest, TooLarge
 from wire.jobs.job import Disconnect, Job, Retry
@@ -20,7 +21,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow])
 @given(jobs())
 def test_a_job_survives_the_way_to_the_wire_and_back(document):
     job = parse_job(document).job
@@ -29,7 +30,7 @@ def test_a_job_survives_the_way_to_the_wire_and_back(document):
     assert msgspec.json.decode(msgspec.json.encode(job), type=Job) == job
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=64) | st.text(max_size=64).map(str.encode) | JSON.map(lambda v: json.dumps(v).encode()))
 def test_no_bytes_raise_anything_but_a_refusal(data):
     for parse in (parse_job, parse_submission):
@@ -37,7 +38,7 @@ def test_no_bytes_raise_anything_but_a_refusal(data):
             parse(data)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(100))
 @given(st.data())
 def test_a_good_job_with_one_wild_value_is_read_or_refused(data):
     document = data.draw(jobs())
