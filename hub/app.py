@@ -175,7 +175,7 @@ def _write_ready(folder: Path, url: str) -> None:
 async def tick(hub: Hub) -> None:
     """What no message announces: nodes that fell silent and jobs that have waited long enough."""
     while True:
-        if not hub.database.ballast.held:
+        if not hub.database.ballast.rests:
             await asyncio.to_thread(hub.database.ballast.keep)
         await asyncio.sleep(TICK)
         hub.dispatcher.wake_waiting(10)

@@ -203,8 +203,8 @@ class Store:
         self._db.close()
 
     async def keep_ballast(self) -> None:
-        """Put room aside for a full disk, if there is plenty now."""
-        if not self._db.ballast.held:
+        """Put room aside for a full disk if there is plenty now, and give it to what runs if there is none."""
+        if not self._db.ballast.rests:
             await asyncio.to_thread(self._db.ballast.keep)
 
     def on_full_disk(self, told: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from agent.store.store import Store
 from tests.support.hub_bench import hub_bench, until
 from tests.support.hub_process import wasm_job
 from tests.support.loopfs import loop_disk
@@ -58,6 +59,21 @@ async def test_a_full_disk_takes_the_next_commits_from_the_ballast_and_nothing_n
     database.ballast.require()
     database.ballast.keep()
     assert database.ballast.held
+
+
+async def test_a_full_disk_gives_the_ballast_to_work_that_ends_though_nothing_is_committed(disk):
+    store = Store(disk.root / "agent.db")
+    await store.open()
+    await store.keep_ballast()
+    assert (disk.root / "ballast").is_dir()
+    disk.fill()
+    await store.keep_ballast()
+    assert not (disk.root / "ballast").exists()
+    (disk.root / "report").write_bytes(b"x" * 4096)
+    disk.empty()
+    await store.keep_ballast()
+    assert (disk.root / "ballast").is_dir()
+    store.close()
 
 
 async def test_when_the_ballast_is_used_up_too_commits_fail_and_come_back_with_the_space(disk, database):

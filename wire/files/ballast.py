@@ -36,6 +36,15 @@ class Ballast:
     def held(self) -> bool:
         return self._folder.is_dir()
 
+    @property
+    def rests(self) -> bool:
+        """Whether it is in place and there is room beside it, so that `keep` has nothing to do."""
+        try:
+            size, files = free(self._folder.parent)
+        except OSError:
+            return self.held
+        return self.held and size >= TIGHT and files >= TIGHT_FILES
+
     def keep(self) -> None:
         """Put it in place if there is plenty of room, and let it go if there is none: what runs here needs it too.
 
