@@ -19,6 +19,8 @@ from wire.quantities import format_size
 log = logging.getLogger(__name__)
 LOOK_EACH = 60.0
 """Seconds between looks; what is said less often is only said when it changed."""
+SELDOM = 600.0
+"""Seconds after which housekeeping is done though nothing was written since."""
 LOW_DISK = 1024**3
 LONG_OUTBOX = 1000
 _CHECK_CAP = 12
@@ -27,7 +29,8 @@ _CHECK_CAP = 12
 class HealthReports:
     """`held` names what is held, `caps` what the node can do; `extra` are checks that others bring.
 
-    `chores` are done at each look, one by one.
+    `chores` are done at each look, one by one; `housekeeping`, which puts away what work left, only when something
+    was written since (`commits` counts that), when the disk gets full, and now and then.
     """
 
     def __init__(
@@ -44,10 +47,14 @@ class HealthReports:
         caps: Callable[[], str],
         extra: Callable[[], Sequence[Check]],
         chores: Sequence[Callable[[], Awaitable[None]]],
+        housekeeping: Sequence[Callable[[], Awaitable[None]]],
+        commits: Callable[[], int],
     ) -> None:
         self._voice, self._ledger, self._runner, self._outbox = voice, ledger, runner, outbox
         self._data_dir, self._interval, self._counters = data_dir, interval, counters
         self._held, self._caps, self._extra, self._chores = held, caps, extra, chores
+        self._housekeeping, self._commits = housekeeping, commits
+        self._kept_house = (-1, float("-inf"))
         self._waiting_since = clock.monotonic()
         self.verdicts: dict[str, str] = {}
         self._said: dict[str, str] = {}
@@ -62,11 +69,12 @@ class HealthReports:
         """Look for ever; returns only by cancellation."""
         loop = asyncio.get_running_loop()
         while True:
-            for chore in self._chores:
+            for chore in self._due(clock.monotonic()):
                 try:
                     await chore()
                 except Exception:
                     log.exception("a chore failed; it is tried again in %.0f s", LOOK_EACH)
+                    self._kept_house = (-1, 0.0)
             checks = self._look(clock.monotonic())
             if online.is_set():
                 await self._report(checks)
@@ -74,6 +82,13 @@ class HealthReports:
             timer = loop.call_later(min(LOOK_EACH, self._interval), self._soon.set)
             await self._soon.wait()
             timer.cancel()
+
+    def _due(self, now: float) -> Sequence[Callable[[], Awaitable[None]]]:
+        commits, (before, at) = self._commits(), self._kept_house
+        if commits == before and now - at < SELDOM and self.verdicts.get("disk") == "pass":
+            return self._chores
+        self._kept_house = (commits, now)
+        return [*self._housekeeping, *self._chores]
 
     async def _report(self, checks: Sequence[Check]) -> None:
         now = clock.monotonic()

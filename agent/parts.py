@@ -229,11 +229,10 @@ class Parts:
             chores=[
                 self.store.keep_ballast,
                 self.tendering.tidy,
-                self.tidying.prune,
-                self.store.shrink,
-                self.caches.trim,
                 self.standing.look,
             ],
+            housekeeping=[self.tidying.prune, self.store.shrink, self.caches.trim],
+            commits=lambda: self.store.commits,
         )
         self.rebuilding = Rebuilding(self.store, self.wishes, self.sync, self.recovery)
         self.sleeping: Sleeping | None = None

@@ -14,7 +14,9 @@ from wire.messages import Check
 from wire.topics import Topics
 
 log = logging.getLogger(__name__)
-LOOK_EACH = 60.0
+LOOK_EACH = 300.0
+WRONG_CLOCK_EACH = 60.0
+"""Seconds between two looks at the dates of certificates; a clock that is wrong may be set right at any time."""
 NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python does not name."""
 SKEW = 86_400.0
@@ -84,7 +86,7 @@ class Renewal:
                 log.warning("the certificate could not be renewed: %s %s", error.message, error.hint)
             except Exception:
                 log.exception("the certificate could not be renewed; it is tried again in %.0f s", LOOK_EACH)
-            await asyncio.sleep(LOOK_EACH)
+            await asyncio.sleep(LOOK_EACH if self.clock_is_right else WRONG_CLOCK_EACH)
 
     def checks(self) -> list[Check]:
         """A warning while dates of certificates are not checked."""

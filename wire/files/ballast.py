@@ -29,12 +29,12 @@ class Ballast:
     """`folder` holds nothing else. `let_go` is called, on whatever thread that is, when the space was needed."""
 
     def __init__(self, folder: Path, *, size: int = SIZE) -> None:
-        self._folder, self._size = folder, size
+        self._folder, self._place, self._size = folder, str(folder), size
         self.let_go: Callable[[], None] = lambda: None
 
     @property
     def held(self) -> bool:
-        return self._folder.is_dir()
+        return os.path.isdir(self._place)  # noqa: PTH112  asked again and again, and a Path takes its time
 
     @property
     def rests(self) -> bool:
