@@ -5,7 +5,7 @@ satisfied wish (`favour_`) 10, size 10, free capacity 0 to 100, spread and recen
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -78,18 +78,35 @@ class Question:
     """Nodes whose room is kept for a job that has waited long, with the name of that job."""
 
 
+Wanted = Callable[[str], bool]
+"""Whether a node, by its id, is to be looked at."""
+
+
+def _all_nodes(_node_id: str) -> bool:
+    return True
+
+
 class Deferred(Sequence[Ranked]):
     """A ranking that is made when somebody looks at it: most plans need none, and it costs a look at every node."""
 
-    def __init__(self, make: Callable[[], list[Ranked]]) -> None:
+    def __init__(self, make: Callable[[Wanted], list[Ranked]]) -> None:
         self._make = make
         self._made: list[Ranked] | None = None
 
     @property
     def _all(self) -> list[Ranked]:
         if self._made is None:
-            self._made = self._make()
+            self._made = self._make(_all_nodes)
         return self._made
+
+    def of(self, wanted: Wanted) -> list[Ranked]:
+        """The same of some nodes only: the others are not looked at, unless they have been already."""
+        if self._made is None:
+            return self._make(wanted)
+        return [entry for entry in self._made if wanted(entry.node_id)]
+
+    def __iter__(self) -> Iterator[Ranked]:
+        return iter(self._all)
 
     @overload
     def __getitem__(self, place: int) -> Ranked: ...
@@ -102,6 +119,13 @@ class Deferred(Sequence[Ranked]):
 
     def __len__(self) -> int:
         return len(self._all)
+
+
+def chosen(ranked: Sequence[Ranked], wanted: Wanted) -> list[Ranked]:
+    """The entries of some nodes, in their order."""
+    if isinstance(ranked, Deferred):
+        return ranked.of(wanted)
+    return [entry for entry in ranked if wanted(entry.node_id)]
 
 
 def rank(question: Question, nodes: Iterable[Node]) -> list[Ranked]:

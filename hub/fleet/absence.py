@@ -27,7 +27,8 @@ class Absence:
         if not self._hears(now):
             return {}
         found = {node_id: self._registry.nodes.get(node_id) for node_id in set(node_ids)}
-        away = {node_id: self._seconds(node, now) for node_id, node in found.items() if node is not None}
+        doubtful = self._doubtful([node for node in found.values() if node is not None], now)
+        away = {node.id: self._seconds(node, now) for node in doubtful}
         return {
             node_id: Away(self._registry.nodes[node_id].name, seconds)
             for node_id, seconds in away.items()
@@ -45,7 +46,7 @@ class Absence:
         now, away = clock.monotonic(), set[str]()
         if self._hears(now):
             # Most nodes were heard of lately, and nothing else needs to be known of them.
-            doubtful = [node for node in self._registry.nodes.values() if not self._is_surely_here(node, now)]
+            doubtful = self._doubtful(self._registry.nodes.values(), now)
             away = {node.id for node in doubtful if self._seconds(node, now) is not None}
         changed, self._known = away ^ self._known, away
         return changed
@@ -54,13 +55,17 @@ class Absence:
         """Whether the hub itself has been connected for long enough to judge others."""
         return self._courier.connected and now >= self._courier.up_at + self.settle
 
-    def _is_surely_here(self, node: Node, now: float) -> bool:
-        return (
-            node.heard_at is not None
-            and now - node.heard_at < node.patience
-            and node.upkeep.mode is not NodeState.MAINTENANCE
-            and node.id not in self._excused
-        )
+    def _doubtful(self, nodes: Iterable[Node], now: float) -> list[Node]:
+        """All but those that were heard of lately and said that they are here: that is most of a fleet."""
+        excused = self._excused
+        return [
+            node
+            for node in nodes
+            if node.heard_at is None
+            or now - node.heard_at >= node.patience
+            or node.id in excused
+            or node.upkeep.mode is NodeState.MAINTENANCE
+        ]
 
     def _seconds(self, node: Node, now: float) -> float | None:
         """How long a node has been away; None while it is here, asleep as it said, or excused by its operators."""

@@ -75,18 +75,20 @@ class LiveJob:
             bisect.insort(self._placed, (record.created, record.id, record.node_id))
             self.places[record.node_id] += 1
         self.executions[record.id] = record
+        # Each version of a daemon has slots of its own on the same nodes.
+        place = record.node_id if self.job.type is JobType.DAEMON else record.slot
+        ends = self._ended.get(place, ())
         if record.state not in TERMINAL_EXECUTIONS:
-            if record.id in (ends := self._ended.get(record.slot, ())):
-                self._ended[record.slot] = tuple(one for one in ends if one != record.id)
+            if record.id in ends:
+                self._ended[place] = tuple(one for one in ends if one != record.id)
             return
         staying = self.job.type in {JobType.SERVICE, JobType.DAEMON}
-        ends = self._ended.get(record.slot, ())
         if record.id not in ends:
             ends = (*ends, record.id)
         if len(ends) > (KEPT_ENDS if staying else KEPT_TRIES):
             self.drop(ends[0])
             ends = ends[1:]
-        self._ended[record.slot] = ends
+        self._ended[place] = ends
 
     def drop(self, execution_id: str) -> None:
         """Forget an execution; SQLite may know it still."""

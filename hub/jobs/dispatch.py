@@ -8,6 +8,7 @@ from hub import scheduler
 from hub.auctions.auctioneer import Auctioneer
 from hub.auctions.awards import Ended
 from hub.auctions.orders import Orders
+from hub.auctions.ranking import chosen
 from hub.courier import Courier
 from hub.fleet.absence import Absence
 from hub.fleet.cooling import note_end
@@ -33,6 +34,9 @@ REST, REST_LEAST, REST_MOST = 10, 0.02, 1.0
 """A job rests for so many times as long as its plan took, if that is worth it, and never longer, in seconds: each of
 a thousand slots that report would have all of them planned anew.
 """
+_AT_WORK = {ExecutionState.ACCEPTED, ExecutionState.PREPARING, ExecutionState.RUNNING}
+_IN_PASSING = {ExecutionState.PREPARING, ExecutionState.PUBLISHING}
+"""Steps of work at a node of which no plan takes notice."""
 AGAIN = 5.0
 """Seconds until a plan that failed here, such as a write to a full disk, is tried once more."""
 
@@ -180,7 +184,8 @@ class Dispatcher:
             # Nobody would hear an invitation, and its window would pass: all jobs are planned when the link is up.
             steps = [step for step in steps if not isinstance(step, scheduler.OpenTender)]
         opens = [step for step in steps if isinstance(step, scheduler.OpenTender)]
-        ranked = {entry.node_id: entry for entry in facts.ranked} if opens else {}
+        invited = {node_id for step in opens for node_id in step.nodes}
+        ranked = {entry.node_id: entry for entry in chosen(facts.ranked, invited.__contains__)} if opens else {}
         weights = self.survey.weights_of(live)
         auctions = [self._auctioneer.prepare(live, step, ranked, weights) for step in opens]
         waits = any(isinstance(step, scheduler.AwaitRoom) for step in steps)
@@ -279,6 +284,8 @@ class Dispatcher:
         before = live.executions.get(record.id) if live else None
         if live is not None:
             live.take(record)
+        if before is not None and before.state in _AT_WORK and record.state in _IN_PASSING:
+            return
         if record.state in scheduler.OVER and (before is None or before.state not in scheduler.OVER):
             if node is not None:
                 node.used -= record.requested

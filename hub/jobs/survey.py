@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from hub import scheduler
 from hub.auctions.orders import Orders
-from hub.auctions.ranking import Deferred, Question, Ranked, rank
+from hub.auctions.ranking import Deferred, Question, Ranked, Wanted, rank
 from hub.courier import Courier
 from hub.fleet.absence import Absence
 from hub.fleet.registry import Registry
@@ -35,7 +36,7 @@ class Survey:
 
     def facts(self, live: LiveJob, *, held: bool) -> Facts:
         """All that `scheduler.plan` looks at. `held`: nodes of a restored hub may have done what is missing here."""
-        nodes = set(live.places)
+        nodes = {e.node_id for e in live.executions.values() if scheduler.is_in_doubt(e)}
         return Facts(
             job=live.job,
             executions=list(live.executions.values()),
@@ -43,7 +44,7 @@ class Survey:
             rollout=live.rollout,
             stable=live.stable,
             allowance=self._quotas.allowance(live.job.namespace),
-            ranked=Deferred(lambda: self._rank(live)),
+            ranked=Deferred(lambda wanted: self._rank(live, wanted)),
             now=clock.unix_ns(),
             away=self._absence.of(nodes),
             told={} if held else self._absence.told(nodes),
@@ -69,10 +70,10 @@ class Survey:
         own = live.job.spec.bidding.weights
         return self._weights | own if own else self._weights
 
-    def _rank(self, live: LiveJob) -> list[Ranked]:
+    def _rank(self, live: LiveJob, wanted: Wanted) -> list[Ranked]:
         current = [e for e in live.executions.values() if e.job_version == live.job.version]
         failed = [e.node_id for e in current if e.state in {ExecutionState.FAILED, ExecutionState.TIMED_OUT}]
-        changed = {node.id: node.changed for node in self._registry.nodes.values()}
+        nodes = self._registry.nodes
         owners = {node_id: owner for node_id, owner in self._board.kept.items() if owner != live.job.id}
         question = Question(
             job=live.job.spec,
@@ -81,8 +82,10 @@ class Survey:
             monotonic=clock.monotonic(),
             placed=Counter(e.node_id for e in current),
             failed=Counter(failed),
-            avoid={n: reason for n, (since, reason) in live.avoid.items() if changed.get(n, 0) <= since},
+            avoid={
+                n: reason for n, (since, reason) in live.avoid.items() if n not in nodes or nodes[n].changed <= since
+            },
             weights=self.weights_of(live),
             kept={n: self._board.jobs[j].job.name for n, j in owners.items() if j in self._board.jobs},
         )
-        return rank(question, self._registry.nodes.values())
+        return rank(question, [node for node in nodes.values() if wanted(node.id)])

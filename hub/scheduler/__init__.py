@@ -1,6 +1,6 @@
 """What should happen next for one job: pure functions of the job, its executions, its tenders and the fleet."""
 
-from hub.scheduler.absent import due, is_absent
+from hub.scheduler.absent import due, is_absent, is_in_doubt
 from hub.scheduler.planning import plan
 from hub.scheduler.slots import has_all_results
 from hub.scheduler.steps import (
@@ -42,5 +42,6 @@ __all__ = [
     "due",
     "has_all_results",
     "is_absent",
+    "is_in_doubt",
     "plan",
 ]

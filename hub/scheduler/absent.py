@@ -59,6 +59,8 @@ def judge(facts: Facts) -> list[Step]:
     over = _is_over(facts)
     waits: list[float] = []
     for execution in facts.executions:
+        if not is_in_doubt(execution):
+            continue
         away = facts.away.get(execution.node_id)
         if away is None:
             steps += _returned(facts, execution)
@@ -83,12 +85,7 @@ def _is_over(facts: Facts) -> bool:
 def _returned(facts: Facts, execution: ExecutionRecord) -> list[Step]:
     """What becomes of an execution whose node is back and has said what it holds."""
     told = facts.told.get(execution.node_id)
-    if (
-        told is None
-        or told.items is None
-        or not execution.ver
-        or not (execution.state in AT_NODE or is_absent(execution))
-    ):
+    if told is None or told.items is None or not execution.ver:
         return []
     item = told.items.get(execution.id)
     if item is None:
@@ -148,6 +145,11 @@ def judged(facts: Facts, steps: Sequence[Step]) -> Facts:
 def is_absent(execution: ExecutionRecord) -> bool:
     """Lost with its node, and welcome back: what was never accepted is lost too, but told to stop."""
     return execution.state is ExecutionState.LOST and execution.desired is Desired.RUN
+
+
+def is_in_doubt(execution: ExecutionRecord) -> bool:
+    """Whether it depends on its node being there or not what becomes of it."""
+    return execution.state in AT_NODE or is_absent(execution)
 
 
 def surplus(facts: Facts, alive: Sequence[ExecutionRecord]) -> list[Step]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hub.auctions.ranking import Ranked, lacked_room
+from hub.auctions.ranking import Ranked, chosen, lacked_room
 from hub.scheduler import failing
 from hub.scheduler.absent import is_absent
 from hub.scheduler.rollout import gate, is_healthy, may_replace
@@ -18,6 +18,7 @@ from hub.scheduler.steps import (
 )
 from hub.scheduler.waiting import (
     ASLEEP_AGAIN,
+    asleep,
     coming_back,
     declines,
     pause_after_ends,
@@ -33,7 +34,7 @@ from wire.states import Desired, ExecutionState, JobState, JobType, TenderState
 def everywhere(facts: Facts) -> list[Step]:
     """What each node needs, and what becomes of the job by that."""
     nodes = _Nodes(facts)
-    for entry in facts.ranked:
+    for entry in nodes.others:
         nodes.look(entry)
     return nodes.finish_daemon() if facts.job.type is JobType.DAEMON else nodes.finish_ops()
 
@@ -47,15 +48,16 @@ class _Nodes:
         self._outdated = grouped(facts.outdated, lambda e: e.node_id)
         self._of_version = [t for t in facts.tenders if t.job_version == facts.job.version]
         self._tenders = grouped(self._of_version, lambda t: t.bids[0].node_id if t.bids else "")
-        self._sleepers = {entry.node_id for entry in sleepers(facts)}
+        busy = {e.node_id for e in facts.current if e.state not in OVER or is_absent(e)} | self._outdated.keys()
+        self.others = chosen(facts.ranked, lambda node_id: node_id not in busy)
+        """Nodes that have nothing of this job, or no longer: nobody looks at the rest of a large fleet."""
+        self._sleepers = {entry.node_id for entry in asleep(self.others)}
         self._next_slot = 1 + max((one.slot for one in [*facts.executions, *facts.tenders]), default=-1)
         self.steps: list[Step] = []
 
     def look(self, entry: Ranked) -> None:
-        """Tender to a node that has nothing of this job yet, or no longer, and may have it now."""
+        """Tender to one of these nodes, if it may have the job now."""
         mine, tenders = self._executions.get(entry.node_id, []), self._tenders.get(entry.node_id, [])
-        if any(e.state not in OVER or is_absent(e) for e in mine) or self._outdated.get(entry.node_id):
-            return
         if entry.node_id in self._sleepers and not mine and (not tenders or _was_silent(tenders[-1])):
             self._await_wake(entry)
             return
@@ -134,13 +136,13 @@ class _Nodes:
     def _nowhere(self) -> Step:
         if coming_back(self._facts) or self._job.spec.task.timeouts.queue_timeout:
             return LookAgain(5.0)
-        if self._sleepers:
+        if sleepers(self._facts):
             return LookAgain(ASLEEP_AGAIN)
         return failing.no_nodes(self._facts, 1)
 
     def _queued(self) -> list[Step]:
         """Say what it waits for, if that is nodes that sleep."""
-        waits = self._sleepers and self._job.state is JobState.PENDING
+        waits = self._job.state is JobState.PENDING and sleepers(self._facts)
         return [MoveJob(JobState.QUEUED, waits_for(self._facts))] if waits else []
 
     def _verdict(self, current: Sequence[ExecutionRecord]) -> Step:

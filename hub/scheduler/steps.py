@@ -1,5 +1,6 @@
 """The steps that a plan is made of, and the facts that it is made from. Values only."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,11 +163,11 @@ class Facts:
             )
         return execution.job_version == self.job.version
 
-    @property
+    @functools.cached_property
     def current(self) -> list[ExecutionRecord]:
         return [e for e in self.executions if self.is_current(e)]
 
-    @property
+    @functools.cached_property
     def outdated(self) -> list[ExecutionRecord]:
         """What lives of older versions."""
         return [e for e in self.executions if e.state not in OVER and not self.is_current(e)]

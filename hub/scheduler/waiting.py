@@ -1,7 +1,7 @@
 """When a slot with nothing alive is tried again, waited with, or given up: retries, pauses, queue time-outs."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hub.auctions.judgement import is_fault
 from hub.auctions.ranking import ASLEEP, AWAY, BUSY, COOLING, Ranked, lacked_room
@@ -101,19 +101,24 @@ def sleepers(facts: Facts) -> list[Ranked]:
 
     One whose room is taken while it sleeps is one of them: its work may have ended when it wakes.
     """
-    codes = ((entry, {reason.code for reason in entry.reasons}) for entry in facts.ranked)
+    return asleep(facts.ranked)
+
+
+def asleep(ranked: Iterable[Ranked]) -> list[Ranked]:
+    """The sleepers among some nodes."""
+    codes = ((entry, {reason.code for reason in entry.reasons}) for entry in ranked if entry.reasons)
     found = [entry for entry, said in codes if ASLEEP in said and said <= {ASLEEP, BUSY}]
     return sorted(found, key=lambda entry: entry.back)
 
 
 def waits_for(facts: Facts) -> str:
     """What a job with nothing alive and nobody to ask waits for, as people read it."""
-    asleep = sleepers(facts)
-    if any(entry.suitable for entry in facts.ranked) or not asleep:
+    found = sleepers(facts)
+    if any(entry.suitable for entry in facts.ranked) or not found:
         return "Waiting for a node with room"
-    first = asleep[0].back
+    first = found[0].back
     back = f"; the first is back at {clock.rfc3339(first)[:19]}Z" if first else ""
-    return f"Waiting for {len(asleep)} node{'s' * (len(asleep) > 1)} that sleep{'s' * (len(asleep) == 1)}{back}"
+    return f"Waiting for {len(found)} node{'s' * (len(found) > 1)} that sleep{'s' * (len(found) == 1)}{back}"
 
 
 def _retry(job: JobRecord, mine: Sequence[ExecutionRecord], now: int) -> Step | None:

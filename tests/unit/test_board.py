@@ -5,7 +5,7 @@ import gc
 import msgspec
 import pytest
 
-from hub.jobs.board import KEPT_TRIES, LiveJob
+from hub.jobs.board import KEPT_ENDS, KEPT_TRIES, LiveJob
 from tests.support.records import execution, job
 from wire.messages import ExecutionStatus, ResultRef
 from wire.resources import Resources
@@ -55,3 +55,12 @@ def test_the_collector_has_nothing_more_to_look_at_for_more_executions(live):
         live.take(msgspec.structs.replace(ended, status=msgspec.structs.replace(status, ver=number)))
     gc.collect()
     assert len(gc.get_objects()) - before < 100
+
+
+def test_of_a_daemon_the_newest_ends_of_each_node_are_kept_whatever_slots_its_versions_had():
+    live = LiveJob(job("daemon"), Resources())
+    for number in range(3 * KEPT_ENDS):
+        ended = execution(E.FAILED, number=number, created=number, node_id="n-1", slot=number % 3)
+        live.take(ended)
+    assert len(live.executions) == KEPT_ENDS
+    assert min(one.created for one in live.executions.values()) == 2 * KEPT_ENDS

@@ -5,7 +5,19 @@ from typing import Any
 
 import pytest
 
-from hub.auctions.ranking import ASLEEP, AWAY, BUSY, RANKERS, Deferred, Question, Ranked, rank, shortage
+from hub.auctions.ranking import (
+    ASLEEP,
+    AWAY,
+    BUSY,
+    RANKERS,
+    Deferred,
+    Question,
+    Ranked,
+    Wanted,
+    chosen,
+    rank,
+    shortage,
+)
 from hub.fleet.registry import Node
 from wire import messages as m
 from wire.failures import Reason
@@ -270,7 +282,23 @@ def test_reasons_of_one_kind_are_counted_together_with_up_to_three_messages():
 
 def test_a_ranking_is_made_once_and_only_when_somebody_looks():
     made: list[Ranked] = []
-    later = Deferred(lambda: made.append(Ranked("n-1", 1.0, {}, [])) or made)
+    later = Deferred(lambda _: made.append(Ranked("n-1", 1.0, {}, [])) or made)
     assert made == []
     assert [entry.node_id for entry in later] == ["n-1"]
     assert (len(later), later[0].node_id, len(made)) == (1, "n-1", 1)
+
+
+def test_of_some_nodes_only_these_are_ranked_unless_all_have_been():
+    asked: list[str] = []
+
+    def make(wanted: Wanted) -> list[Ranked]:
+        found = [name for name in ("n-1", "n-2", "n-3") if wanted(name)]
+        asked.extend(found)
+        return [Ranked(name) for name in found]
+
+    later = Deferred(make)
+    assert [entry.node_id for entry in chosen(later, {"n-2"}.__contains__)] == ["n-2"]
+    assert asked == ["n-2"]
+    assert len(later) == 3
+    assert [entry.node_id for entry in chosen(later, {"n-2"}.__contains__)] == ["n-2"]
+    assert asked == ["n-2", "n-1", "n-2", "n-3"]

@@ -3,6 +3,8 @@
 A type that is not listed here belongs to a plug-in: its parameters pass unread.
 """
 
+import functools
+
 from msgspec import Struct, field
 
 PULL_POLICIES = ("missing", "always", "never")
@@ -114,6 +116,7 @@ PUBLISHERS: dict[str, type[Struct]] = {
 }
 
 
+@functools.lru_cache(maxsize=64)
 def engine_kind(written: str) -> str:
     """The executor's name for an engine type: lower case, and `docker` is `podman`."""
     kind = written.strip().lower()
