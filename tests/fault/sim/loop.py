@@ -120,7 +120,11 @@ class VirtualLoop(base_events.BaseEventLoop):
     call_soon_threadsafe = call_soon
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
-        return self.call_at(self.now + delay, callback, *args, context=context)
+        when = self.now + delay
+        step = Step(self, when, callback, args, context)
+        self._number += 1
+        heapq.heappush(self._timers, (when, self._number, step))
+        return step
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
         step = Step(self, when, callback, args, context)
@@ -175,11 +179,12 @@ class VirtualLoop(base_events.BaseEventLoop):
                 if callback is None:
                     continue
                 step.callback = None
-                process = step.context.get(PROCESS)
+                context = step.context
+                process = context.get(PROCESS)
                 if process is None or _lives(process):
                     self.steps += 1
                     try:
-                        step.context.run(callback, *step.args)
+                        context.run(callback, *step.args)
                     except (KeyboardInterrupt, SystemExit):
                         raise
                     except BaseException as error:  # noqa: BLE001  as every event loop does

@@ -13,6 +13,8 @@ TASKS, TASKS_EACH = 120, 4
 """Tasks that a process may have at a time: so many, and so many more for each execution, job and node."""
 TASKS_IDLE = 4
 """Tasks more than after the start that a process may have when nothing is going on."""
+COMMITS_EACH = 50
+"""Tables are looked at after so many commits, which cannot fill one that was far from its bound."""
 TABLES = {"outbox": 12_000, "holds": 400, "tenders": 20_000}
 """Rows that a table may have at a time in stories of this size; by their bounds in the product where it has one."""
 DATABASE = 64 * 1024**2
@@ -47,6 +49,7 @@ class Probes:
     def settled(self) -> None:
         """Nothing is going on: each process has the tasks of an idle one. The first time says how many those are."""
         for machine in self._machines:
+            self._tables(machine)
             count = count_tasks(machine)
             first = self.idle.setdefault(machine.name, count)
             if count > first + TASKS_IDLE:
@@ -102,10 +105,15 @@ class Probes:
         busy = len(hub.board.jobs) + len(hub.board.auctions) + len(world.nodes) if hub is not None else 0
         if isinstance(machine, NodeMachine) and machine.parts is not None:
             busy = machine.parts.runner.active + len(machine.parts.ledger.holds)
-        self._at_most(f"tasks of {machine.name}", count_tasks(machine), TASKS + TASKS_EACH * busy)
-        if machine.stored.commits == self._commits.get(machine.name):
-            return
-        self._commits[machine.name] = machine.stored.commits
+        most = TASKS + TASKS_EACH * busy
+        if machine.process is not None and len(machine.process.tasks) > most:  # those that are done are among them
+            self._at_most(f"tasks of {machine.name}", count_tasks(machine), most)
+        commits = machine.stored.commits
+        if commits - self._commits.get(machine.name, -COMMITS_EACH) >= COMMITS_EACH:
+            self._commits[machine.name] = commits
+            self._tables(machine)
+
+    def _tables(self, machine: Machine) -> None:
         read = machine.stored.connection.execute
         pages, size = read("PRAGMA page_count").fetchone()[0], read("PRAGMA page_size").fetchone()[0]
         self._at_most(f"bytes of the database of {machine.name}", pages * size, DATABASE)
