@@ -30,7 +30,8 @@ class HealthReports:
     """`held` names what is held, `caps` what the node can do; `extra` are checks that others bring.
 
     `chores` are done at each look, one by one; `housekeeping`, which puts away what work left, only when something
-    was written since (`commits` counts that), when the disk gets full, and now and then.
+    was written since (`commits` counts that), when the disk gets full, and now and then. `looked` is told what was
+    seen.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class HealthReports:
         chores: Sequence[Callable[[], Awaitable[None]]],
         housekeeping: Sequence[Callable[[], Awaitable[None]]],
         commits: Callable[[], int],
+        looked: Callable[[Sequence[Check]], Awaitable[None]],
     ) -> None:
+        self._looked = looked
         self._voice, self._ledger, self._runner, self._outbox = voice, ledger, runner, outbox
         self._data_dir, self._interval, self._counters = data_dir, interval, counters
         self._held, self._caps, self._extra, self._chores = held, caps, extra, chores
@@ -76,6 +79,7 @@ class HealthReports:
                     log.exception("a chore failed; it is tried again in %.0f s", LOOK_EACH)
                     self._kept_house = (-1, 0.0)
             checks = self._look(clock.monotonic())
+            await self._looked(checks)
             if online.is_set():
                 await self._report(checks)
             self._soon.clear()

@@ -12,6 +12,7 @@ from agent.bidding.hook_child import ask_child
 from agent.bidding.judges import Rules
 from agent.capabilities.probe import Probe
 from agent.commands import Commands
+from agent.events import NodeEvents
 from agent.fencing import Fencing
 from agent.files.blobs import Blobs
 from agent.files.caches import Caches
@@ -119,6 +120,12 @@ class Parts:
             ),
             publishing=self.publishing,
         )
+        self.events = NodeEvents(
+            outbox=store.outbox,
+            numbers=store.numbers,
+            capabilities=lambda: self.standing.capabilities,
+            rebuilt=lambda: store.rebuilding,
+        )
         self.tendering = Tendering(
             bidder=self.bidder,
             ledger=self.ledger,
@@ -129,6 +136,7 @@ class Parts:
             node_facts=self.standing.facts,
             counters=self.counters,
         )
+        self.tendering.decided = lambda decision: self.events.hook_failed([*decision.reasons, *decision.notes])
         self.recovery = Recovery(store=store, ledger=self.ledger, plugins=plugins, runner=self.runner)
         self.fencing = Fencing(store.executions, self.runner, store.numbers)
         self._build_channels()
@@ -233,6 +241,7 @@ class Parts:
             ],
             housekeeping=[self.tidying.prune, self.store.shrink, self.caches.trim],
             commits=lambda: self.store.commits,
+            looked=self.events.looked,
         )
         self.rebuilding = Rebuilding(self.store, self.wishes, self.sync, self.recovery)
         self.sleeping: Sleeping | None = None

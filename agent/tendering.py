@@ -48,6 +48,7 @@ class Tendering:
     ) -> None:
         self._bidder, self._ledger, self._plugins, self._holds = bidder, ledger, plugins, holds
         self._blobs, self._voice, self._node_facts, self._counters = blobs, voice, node_facts, counters
+        self.decided: Callable[[Decision], None] = lambda _decision: None
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._answers: OrderedDict[str, Bid] = OrderedDict()
 
@@ -113,6 +114,7 @@ class Tendering:
         except Exception as error:
             log.exception("tender %s could not be decided", invitation.tender_id)
             decision = Decision(bid=False, reasons=[Reason("agent-fault", f"a fault of the agent: {error!r}"[:300])])
+        self.decided(decision)
         bid = Bid(
             ep=self._voice.ep,
             tender_id=invitation.tender_id,

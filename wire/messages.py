@@ -280,7 +280,7 @@ class ExecutionStatus(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_
 
 
 class NodeEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One event of the node's history of an execution."""
+    """One event of an execution; with an empty `execution_id` one of the node itself."""
 
     execution_id: str
     topic: str

@@ -12,6 +12,7 @@ from hub.api.bodies import Req, decoded, read_body
 from hub.api.jobs import hub_of
 from hub.api.paging import is_true
 from hub.fleet.registry import Node
+from hub.store import node_events
 from wire import clock
 from wire.enrolment import REQUEST_CAP
 from wire.failures import InvalidRequest, at
@@ -31,6 +32,7 @@ ORDERS: dict[str, Callable[[Node], Any]] = {
 }
 """What nodes can be ordered by; all of them are of type Compute."""
 SMALL = 64 * 1024
+EVENTS_SHOWN = 50
 
 
 class Decision(msgspec.Struct, rename="pascal"):
@@ -85,8 +87,13 @@ def _choice(request: Req, name: str, known: list[str]) -> str:
 
 @get("/{name:str}")
 async def get_node(request: Req, name: FromPath[str]) -> dict[str, Any]:
-    """One node by id, unique prefix or name."""
-    return {"Node": shapes.node(hub_of(request).members.find(name), clock.unix_ns())}
+    """One node by id, unique prefix or name, with the newest of what it told of itself."""
+    hub = hub_of(request)
+    node = hub.members.find(name)
+    told = await hub.database.read(lambda connection: node_events.newest(connection, node.id, EVENTS_SHOWN))
+    shown = shapes.node(node, clock.unix_ns())
+    shown["Tender"]["Events"] = shapes.node_events(told)
+    return {"Node": shown}
 
 
 @put("/{name:str}", status_code=200)

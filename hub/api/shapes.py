@@ -1,10 +1,12 @@
 """Values in the shapes that Bacalhau's clients read (recorded from 1.9.3): names, numbers of states, times."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hub.api.clients import version
 from hub.auctions.ranking import Ranked
 from hub.fleet.registry import Node
+from hub.store.node_events import NodeEventRecord
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
 from wire.jobs.shape import to_wire
@@ -251,6 +253,22 @@ def node(value: Node, now: int) -> dict[str, Any]:
             "Counters": health.counters if health else {},
         },
     }
+
+
+def node_events(told: Sequence[NodeEventRecord]) -> list[dict[str, Any]]:
+    """What a node told of itself, newest first; `Lost` counts those between this one and the next older."""
+    older = [one.o for one in told[1:]]
+    return [
+        {
+            "Number": one.o,
+            "Topic": one.topic,
+            "Message": one.message,
+            "At": clock.rfc3339(one.at),
+            "Heard": clock.rfc3339(one.heard),
+            "Lost": 0 if before is None else one.o - before - 1,
+        }
+        for one, before in zip(told, [*older, None], strict=False)
+    ]
 
 
 def is_done(record: JobRecord) -> bool:

@@ -13,7 +13,7 @@ from hub.jobs.board import Board
 from hub.jobs.dispatch import Dispatcher
 from hub.scheduler import has_all_results
 from hub.store import executions as executions_store
-from hub.store import fleet, rows
+from hub.store import fleet, node_events, rows
 from hub.store import jobs as jobs_store
 from hub.store.history import fault, of_execution
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord
@@ -264,6 +264,9 @@ def _apply_event(connection: Connection, node_id: str, row: Row, applied: Applie
         event = _event.decode(row.body)
     except msgspec.DecodeError as error:
         log.warning("%s: row %d of lane event cannot be read: %s", node_id, row.o, error)
+        return
+    if not event.execution_id:
+        node_events.add(connection, node_id, row.o, event)
         return
     known = executions_store.execution(connection, event.execution_id)
     if known is None or known.node_id != node_id or executions_store.told_enough(connection, known, MOST_EVENTS):

@@ -219,6 +219,17 @@ CREATE TABLE node_numbers (
     want_ver INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
+-- What nodes tell of themselves, by the number in their lane: the newest of each. A number that is missing was lost.
+CREATE TABLE node_events (
+    node_id TEXT NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+    o INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    message TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    heard INTEGER NOT NULL,
+    PRIMARY KEY (node_id, o)
+) STRICT, WITHOUT ROWID;
+
 -- What operators say of a node, apart from what it says itself.
 CREATE TABLE node_upkeep (
     node_id TEXT PRIMARY KEY REFERENCES nodes (id) ON DELETE CASCADE,

@@ -87,7 +87,10 @@ def _lists() -> dict[tuple[str, str], Told]:
 
 
 def _nodes() -> dict[tuple[str, str], Told]:
-    one = {"Node": samples.node()}
+    told = {"Number": 7, "Topic": "disk", "Message": "pass → fail: the file system is read-only", "Lost": 0}
+    node = samples.node()
+    events = [{**told, "At": "2026-05-28T22:26:40Z", "Heard": "2026-05-28T22:26:41Z"}]
+    one = {"Node": {**node, "Tender": {**node["Tender"], "Events": events}}}
     joined = {
         "node_id": samples.NODE_ID, "certificate": "-----BEGIN CERTIFICATE-----…", "ca": "-----BEGIN CERTIFICATE-----…",
         "brokers": ["hub.plant.example:8883"], "hub_id": "hub", "hub_order_key": "9f" * 32, "root": "tender",

@@ -72,6 +72,12 @@ class Clock:
         process = PROCESS.get()
         return self._loop.now - (process.booted if process else -1000.0)
 
+    CLOCK_BOOTTIME = 7
+
+    def clock_gettime(self, _clock: int) -> float:
+        """Nobody is suspended here."""
+        return self.monotonic()
+
 
 class Step:
     """One call that is due, as `asyncio.Handle` and `asyncio.TimerHandle` are to whoever asked for it."""

@@ -57,6 +57,7 @@ def installed(loop: VirtualLoop, seed: int, synced: Synced) -> Generator[None]:
         (agent.store.store, "Database", SimDatabase),
         (agent.session, "tls", lambda *_: SimpleNamespace(verify_flags=0)),
         (agent.offers, "FakeExecutor", RecordedExecutor),
+        (agent.events, "boot_id", _boot_id),
         (agent.runner, "boot_id", _boot_id),
         (agent.store.executions, "boot_id", _boot_id),
         (agent.executors.fake, "boot_id", _boot_id),
