@@ -24,9 +24,13 @@ from wire.topics import Channel
 
 log = logging.getLogger(__name__)
 AT_ONCE = 64
-"""Invitations that are being decided; more are not answered, which the hub sees as silence."""
+"""Invitations that are being decided; more are answered with a no that says so, for which the hub tries again."""
+SAID_AT_ONCE = 8 * AT_ONCE
+"""Answers on their way; beyond them the hub sees silence."""
 REMEMBERED = 128
 """Answers that are at hand for an invitation that comes again."""
+
+CROWDED = Reason("busy", f"this node decides {AT_ONCE} invitations now", "wait, or use another node")
 
 _job = msgspec.json.Decoder(Job)
 
@@ -52,6 +56,11 @@ class Tendering:
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._answers: OrderedDict[str, Bid] = OrderedDict()
 
+    @property
+    def deciding(self) -> int:
+        """Invitations that are not answered yet."""
+        return len(self._deciding)
+
     def load(self) -> None:
         """Take stored answers over at start."""
         for hold in self._holds.known.values():
@@ -65,12 +74,15 @@ class Tendering:
         if tender_id in self._deciding:
             self._counters["repeated-invitation"] += 1
             return
-        if len(self._deciding) >= AT_ONCE:
+        if len(self._deciding) >= SAID_AT_ONCE:
             self._counters["invitations-dropped"] += 1
             return
         answer = self._answers.get(tender_id)
         if answer is not None:
             self._counters["repeated-invitation"] += 1
+        elif len(self._deciding) >= AT_ONCE:
+            self._counters["declines"] += 1
+            answer = Bid(ep=self._voice.ep, tender_id=tender_id, bid=False, reasons=[CROWDED])
         task = asyncio.create_task(self._say(answer) if answer else self._answer(invitation))
         self._deciding[tender_id] = task
         task.add_done_callback(lambda _: self._deciding.pop(tender_id, None))

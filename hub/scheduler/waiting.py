@@ -17,8 +17,10 @@ CANDIDATES = 5
 """Nodes invited to one tender unless the job says otherwise."""
 BACKLOG_CANDIDATES = 2
 """Nodes invited to one tender while many jobs wait: an auction among few costs fewer messages."""
-SILENT_ROUNDS = 3
-"""Tenders in a row that nobody answered before a job without queue time-out gives up."""
+SILENT_ROUNDS, SILENT_FOR = 3, 15 * S
+"""Tenders in a row that nobody answered, and the time since the first, before a job without queue time-out gives up:
+nodes that are there and have more to decide than they can are slow for some seconds.
+"""
 UNREPLACED_AGAIN = 300.0
 """Seconds until a slot that waits for its own node is looked at again; the node's return is heard anyway."""
 ASLEEP_AGAIN = 60.0
@@ -208,9 +210,20 @@ def _give_up(facts: Facts, auctions: Sequence[TenderRecord], free: Sequence[Rank
         return None  # those that were asked have said no, and others sleep, or came while they were asked
     if last.bids and all(_said_no(bid) and not lacked_room(bid.reasons) for bid in last.bids):
         return failing.no_nodes(facts, job.spec.count, declines(recent[-1:]))
-    if len(recent) >= SILENT_ROUNDS and all(map(_unheard, [bid for tender in recent for bid in tender.bids])):
+    unheard = all(map(_unheard, [bid for tender in recent for bid in tender.bids]))
+    if len(recent) >= SILENT_ROUNDS and unheard and _silence(auctions, facts.now) >= SILENT_FOR:
         return failing.no_nodes(facts, job.spec.count, declines(recent[-1:]))
     return None
+
+
+def _silence(auctions: Sequence[TenderRecord], now: int) -> int:
+    """How long nobody has said anything of the slot, in nanoseconds."""
+    first = now
+    for tender in reversed(auctions):
+        if tender.state is not TenderState.FAILED or not all(map(_unheard, tender.bids)):
+            break
+        first = tender.opened
+    return now - first
 
 
 def _said_no(bid: BidRecord) -> bool:

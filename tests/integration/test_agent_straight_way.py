@@ -5,6 +5,7 @@ import hashlib
 import msgspec
 import pytest
 
+from agent.tendering import AT_ONCE
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job, wasm_job
 from tests.support.wat import Program
@@ -89,6 +90,23 @@ async def test_a_repeated_invitation_gets_the_same_answer_and_no_second_hold(ben
         assert (again.score, again.bid) == (first.score, first.bid)
         assert list(parts.ledger.holds) == ["t-1"]
         assert parts.counters["repeated-invitation"] == 1
+
+
+async def test_more_invitations_than_it_can_decide_at_once_are_declined_for_now(bench: AgentBench):
+    async with bench.agent() as parts:
+        await bench.hub.online()
+        away = m.BlobRef("ab" * 32, 100)  # the hub never sends it, so that none of these is decided
+        for number in range(AT_ONCE):
+            waits = bench.hub.invitation(f"t-{number}", fake_job(), job_ref=away)
+            await bench.hub.say(msgspec.structs.replace(waits, job=None), f"t-{number}")
+        refused = await bench.hub.invite("t-more", fake_job())
+        assert not refused.bid
+        assert [(reason.code, reason.retryable) for reason in refused.reasons] == [("busy", True)]
+        assert not parts.ledger.holds
+        for number in range(AT_ONCE):
+            await bench.hub.say(m.Award(ep=1, tender_id=f"t-{number}", outcome="closed"), f"t-{number}")
+        await eventually(lambda: not parts.tendering.deciding)
+        assert (await bench.hub.invite("t-later", fake_job())).bid
 
 
 async def test_a_stopped_execution_ends_as_cancelled_and_frees_its_room(bench: AgentBench):

@@ -1,5 +1,6 @@
 """What the hub owner's hooks do to an auction: who may win, when it ends, what counts, what is told."""
 
+import msgspec
 import pytest
 
 from hub.auctions.auction import Auction, settle, so_far, summary
@@ -8,7 +9,7 @@ from hub.auctions.judgement import Judgement, is_fault, judgement
 from hub.auctions.ranking import Ranked, shortage
 from hub.scheduler import LookAgain, MoveJob, plan
 from hub.store.records import BidRecord
-from tests.support.records import facts, job, ranked, tender
+from tests.support.records import NOW, S, facts, job, ranked, tender
 from wire.failures import Reason
 from wire.hooks.answer import read_answer
 from wire.hooks.opinion import Opinion, Tally
@@ -214,7 +215,8 @@ def test_a_hook_that_fails_is_tried_again_and_given_up_as_silent_nodes_are():
     once = tender(TenderState.FAILED, excluded(FAULT))
     assert any(isinstance(step, LookAgain) for step in plan(facts(job(), tenders=[once])))
     silent = tender(TenderState.FAILED, BidRecord(node_id="n-1", outcome="silent"))
-    (step,) = plan(facts(job(), tenders=[once, silent, once]))
+    long_ago = msgspec.structs.replace(silent, opened=NOW - 15 * S, closed=NOW - 15 * S)
+    (step,) = plan(facts(job(), tenders=[long_ago, silent, once]))
     assert isinstance(step, MoveJob)
     assert "hub-hook-timeout" in step.message
 

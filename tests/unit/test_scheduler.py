@@ -19,7 +19,7 @@ from hub.scheduler import (
     StopExecution,
     plan,
 )
-from hub.store.records import BidRecord
+from hub.store.records import BidRecord, TenderRecord
 from tests.support.records import BUSY, NO, NOW, S, execution, facts, job, ranked, tender
 from wire.failures import Reason
 from wire.jobs.job import Retry, Timeouts
@@ -139,11 +139,25 @@ def test_a_tender_that_failed_for_now_is_opened_again_after_a_pause(answers):
     assert plan(facts(job(), tenders=[failed], now=NOW + 2 * S)) == [OpenTender(0, 1, THREE)]
 
 
-def test_three_tenders_that_nobody_answered_fail_a_job_without_queue_timeout():
-    silent = [tender(TenderState.FAILED, SILENT, number=n) for n in (1, 2, 3)]
-    (step,) = plan(facts(job(), tenders=silent))
+def test_tenders_that_nobody_answered_for_long_fail_a_job_without_queue_timeout():
+    assert plan(facts(job(), tenders=failures(14.9, 13, 10, 0)))[0] == LookAgain(8.0)
+    (step,) = plan(facts(job(), tenders=failures(15, 13, 10, 0)))
     assert isinstance(step, MoveJob)
     assert "1 × silent" in step.message
+
+
+def test_an_answer_in_between_ends_the_silence():
+    answered = failures(12, answer=DECLINED_BUSY)
+    assert plan(facts(job(), tenders=[*failures(60, 30), *answered, *failures(8, 0)]))[0] == LookAgain(16.0)
+
+
+def failures(*ago: float, answer: BidRecord = SILENT) -> list[TenderRecord]:
+    """Tenders of so many seconds ago that found no winner."""
+    moments = [NOW - int(seconds * S) for seconds in ago]
+    return [
+        msgspec.structs.replace(tender(TenderState.FAILED, answer, number=number), opened=moment, closed=moment)
+        for number, moment in enumerate(moments)
+    ]
 
 
 def test_a_failed_execution_is_tried_again_after_its_delay():
