@@ -122,10 +122,14 @@ class Database:
                     break
 
     def _read_loop(self, reads: "queue.SimpleQueue[_Job | None]") -> None:
-        with contextlib.closing(_connect(self.path, read_only=True, cache=self._cache)) as connection:
+        with contextlib.ExitStack() as opened:
+            connection: sqlite3.Connection | None = None
             while (job := reads.get()) is not None:
                 work, loop, future = job
                 try:
+                    if connection is None:  # here, so that whoever asks hears of a file that cannot be opened
+                        connected = _connect(self.path, read_only=True, cache=self._cache)
+                        connection = opened.enter_context(contextlib.closing(connected))
                     outcome: tuple[Any, BaseException | None] = (work(connection), None)
                 except Exception as error:  # noqa: BLE001  whatever it is belongs to the caller
                     outcome = (None, error)

@@ -41,8 +41,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an executor needs to start one execution. Plain JSON, stored as `work.json`.
 
     `folder` is the execution's own folder. The executor writes `results/stdout` and
-    `results/stderr` below it (capped at `stream_cap`; no file where nothing was printed), and may use `run/` for
-    its own files.
+    `results/stderr` below it (capped at `stream_cap`), and may use `run/` for its own files.
     `timeout` is wall-clock seconds from start, None for no limit. `devices` are CDI names of GPUs, its own alone.
     """
 

@@ -11,10 +11,10 @@ from wire.loglines import LEFT_OUT, head_cap
 class CappedStream:
     """Takes bytes without end and leaves a file of at most `cap` bytes with the head and the tail.
 
-    The head is written as it comes, so that it can be read while the program runs and is there when everything is
-    killed; the file is made with its first byte. The tail stays in memory: a program that prints for ever must not
-    wear out the disk. Who knows the `name` can read that memory meanwhile. Callable, never raises, and safe to
-    close from another thread.
+    The head is written as it comes, so that it can be read while the program runs and is there
+    when everything is killed. The tail stays in memory: a program that prints for ever must not
+    wear out the disk. Who knows the `name` can read that memory meanwhile. Callable, never raises,
+    and safe to close from another thread.
     """
 
     def __init__(self, path: Path, cap: int, name: str = "") -> None:
@@ -24,10 +24,7 @@ class CappedStream:
         # Made at once: later the program's own limit on file sizes would hold for it too.
         self._ring = SharedRing(self._tail_cap, name) if self._tail_cap else None
         self._lock = threading.Lock()
-        self._path = path
-        # Keeps a descriptor for the file, also when the program opens as many files as it may.
-        self._file = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        self._begun = False
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._open = True
         self.error = ""
 
@@ -55,10 +52,9 @@ class CappedStream:
                 line = (LEFT_OUT % (missing + len(line)))[: self._tail_cap]
                 tail = line + tail[len(tail) - self._tail_cap + len(line) :]
             self._write(tail)
-            if durable and self._begun:
+            if durable and self.total:
                 self._sync()
-            if self._file >= 0:
-                os.close(self._file)
+            os.close(self._file)
             if self._ring is not None:
                 self._ring.close()
 
@@ -70,14 +66,7 @@ class CappedStream:
 
     def _write(self, data: bytes) -> None:
         try:
-            if data and not self._begun:
-                self._begin()
             while data:
                 data = data[os.write(self._file, data) :]
         except OSError as error:  # a full disk must not become the program's own failure
             self.error = self.error or str(error)
-
-    def _begin(self) -> None:
-        os.close(self._file)
-        self._file, self._begun = -1, True
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -11,7 +11,7 @@ from agent.executors.base import ExitReport
 from agent.files.disk_faults import disk_failure
 from agent.plugins import Plugins
 from agent.publishers.base import LATER, Location
-from agent.steps.work import RESULTS, STREAMS
+from agent.steps.work import RESULTS
 from agent.store.records import Change, Execution
 from wire import clock, failpoints
 from wire.backoff import Backoff
@@ -27,7 +27,7 @@ SHOWN = 2048
 
 def shown(folder: Path, report: ExitReport) -> Change:
     """Exit code and the beginnings of stdout and stderr."""
-    stdout, stderr = (_head(folder / RESULTS / stream) for stream in STREAMS)
+    stdout, stderr = _head(folder / RESULTS / "stdout"), _head(folder / RESULTS / "stderr")
     return Change(
         reason=report.reason,
         exit_code=report.exit_code,
@@ -139,9 +139,6 @@ def _seal(results: Path, exit_code: int) -> manifest.Manifest:
     except ExecutionFailed:
         log.warning("%s: the manifest does not fit the files any more; making it anew", results)
     try:
-        for stream in STREAMS:
-            with contextlib.suppress(FileExistsError):  # a program that prints nothing leaves none
-                os.close(os.open(results / stream, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with (results / "exitCode").open("w") as file:
             file.write(str(exit_code))
             file.flush()

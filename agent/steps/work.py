@@ -9,7 +9,6 @@ from agent.store.records import Execution
 from wire.quantities import resources
 
 RESULTS = "results"
-STREAMS = ("stdout", "stderr")
 
 
 def work_of(

@@ -38,7 +38,7 @@ async def test_work_that_ends_well_is_reported_with_what_it_printed(bench: Bench
     assert report.seconds >= 0
 
 
-async def test_work_that_prints_nothing_leaves_nothing_in_its_streams(bench: Bench, executor: Executor):
+async def test_work_that_prints_nothing_leaves_empty_streams(bench: Bench, executor: Executor):
     handle = await executor.start(bench.work())
     report = await executor.wait(handle)
     assert (bench.printed(handle), bench.printed(handle, "stderr")) == (b"", b"")

@@ -179,9 +179,7 @@ class Bench:
         return self.kit.work(self.root, execution_id, does or Does(), timeout, stream_cap)
 
     def printed(self, handle: Handle, stream: str = "stdout") -> bytes:
-        """What is kept of a stream; a program that prints nothing may leave no file."""
-        file = Path(handle.folder, "results", stream)
-        return file.read_bytes() if file.exists() else b""
+        return Path(handle.folder, "results", stream).read_bytes()
 
 
 @pytest_asyncio.fixture(name="bench", params=sorted(KITS))

@@ -63,8 +63,7 @@ class WasmBench:
         return await self.executor.wait(await self.executor.start(self.work(module, **changes)))
 
     def printed(self, execution_id: str = "e-1", stream: str = "stdout") -> str:
-        file = self.root / execution_id / "results" / stream
-        return file.read_text() if file.exists() else ""
+        return (self.root / execution_id / "results" / stream).read_text()
 
     def has_printed(self, text: str, execution_id: str = "e-1") -> bool:
         file = self.root / execution_id / "results" / "stdout"
