@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 from agent.bidding.capacity import Ledger
 from agent.runner import Runner
@@ -12,7 +11,7 @@ from agent.store.outbox import OutboxTable
 from agent.voice import Voice
 from wire import clock
 from wire.failures import TenderError
-from wire.files.ballast import SPARE, SPARE_FILES, Room, room
+from wire.files.ballast import SPARE, SPARE_FILES, Room
 from wire.messages import Check, Health
 from wire.quantities import format_size
 
@@ -27,7 +26,8 @@ _CHECK_CAP = 12
 
 
 class HealthReports:
-    """`held` names what is held, `caps` what the node can do; `extra` are checks that others bring.
+    """`room` is what is free on the disk, `held` names what is held, `caps` what the node can do; `extra` are checks
+    that others bring.
 
     `chores` are done at each look, one by one; `housekeeping`, which puts away what work left, only when something
     was written since (`commits` counts that), when the disk gets full, and now and then. `looked` is told what was
@@ -41,7 +41,7 @@ class HealthReports:
         ledger: Ledger,
         runner: Runner,
         outbox: OutboxTable,
-        data_dir: Path,
+        room: Callable[[], Room],
         interval: int,
         counters: Counter[str],
         held: Callable[[], str],
@@ -54,7 +54,7 @@ class HealthReports:
     ) -> None:
         self._looked = looked
         self._voice, self._ledger, self._runner, self._outbox = voice, ledger, runner, outbox
-        self._data_dir, self._interval, self._counters = data_dir, interval, counters
+        self._room, self._interval, self._counters = room, interval, counters
         self._held, self._caps, self._extra, self._chores = held, caps, extra, chores
         self._housekeeping, self._commits = housekeeping, commits
         self._kept_house = (-1, float("-inf"))
@@ -111,7 +111,7 @@ class HealthReports:
         if not depth:
             self._waiting_since = now
         checks = [
-            disk_check(room(self._data_dir)),
+            disk_check(self._room()),
             outbox_check(depth),
             *self._extra(),
         ]

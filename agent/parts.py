@@ -44,6 +44,7 @@ from agent.tendering import Tendering
 from agent.voice import Voice
 from agent.wishes import Wishes
 from wire import clock
+from wire.files.ballast import room
 from wire.hooks.asking import Hooks
 from wire.link import Link
 from wire.outbox import RESEND_AFTER
@@ -228,7 +229,7 @@ class Parts:
             ledger=self.ledger,
             runner=self.runner,
             outbox=self.store.outbox,
-            data_dir=self.data,
+            room=lambda: room(self.data),
             interval=self.config.link.health_seconds,
             counters=self.counters,
             held=lambda: self.sync.held,

@@ -119,7 +119,9 @@ class Sync:
         if not status.online or status.ep <= self._hub_ep:
             return
         first, self._hub_ep = self._hub_ep == 0, status.ep
-        if not first and self.online.is_set():
+        if first:
+            self.outbox.reconnected()  # what was said before it was there for the first time, nobody has kept
+        elif self.online.is_set():
             self._beside(self._again(random.uniform(0, JITTER)))  # noqa: S311  spreads load
 
     async def close(self) -> None:

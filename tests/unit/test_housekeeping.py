@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,13 +11,14 @@ import pytest
 from agent.health import HealthReports
 from tests.support.executors import until
 from wire.files.ballast import Room
+from wire.messages import Check
 
 
 class _Looking:
     """Reports of a node without a link: `looks` and `kept` count what is done, `commits` is what was written."""
 
-    def __init__(self, folder: Path, rooms: list[Room]) -> None:
-        self.rooms = rooms
+    def __init__(self) -> None:
+        self.rooms = [Room(10**12, 10**6)]
         self.looks = self.kept = self.commits = 0
         self.fails = False
         self.reports = HealthReports(
@@ -25,7 +26,7 @@ class _Looking:
             ledger=cast("Any", None),
             runner=cast("Any", None),
             outbox=cast("Any", SimpleNamespace(depth=0)),
-            data_dir=folder,
+            room=lambda: self.rooms[-1],
             interval=60,
             counters=Counter(),
             held=lambda: "",
@@ -34,7 +35,11 @@ class _Looking:
             chores=[self._look],
             housekeeping=[self._keep],
             commits=lambda: self.commits,
+            looked=self._looked,
         )
+
+    async def _looked(self, checks: Sequence[Check]) -> None:
+        """Nobody listens here."""
 
     async def _look(self) -> None:
         self.looks += 1
@@ -53,10 +58,8 @@ class _Looking:
 
 
 @pytest.fixture
-async def looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    rooms = [Room(10**12, 10**6)]
-    monkeypatch.setattr("agent.health.room", lambda _: rooms[-1])
-    found = _Looking(tmp_path, rooms)
+async def looking():
+    found = _Looking()
     task = asyncio.create_task(found.reports.run(asyncio.Event()))
     await until(lambda: found.looks > 0)
     yield found
