@@ -66,23 +66,27 @@ class EventStream(ASGIResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
         with self._hub.listeners.enter(self._client):
-            await self.start_response(send)
-            work = asyncio.create_task(self._tell(send))
-            gone = asyncio.create_task(_gone(receive))
-            ended = asyncio.create_task(until_ended(self._hub.users, self._chosen.listener))
-            tasks = (work, gone, ended)
-            try:
-                await asyncio.wait(tasks, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                _, leaving, _ = await asyncio.gather(*tasks, return_exceptions=True)
-            if isinstance(leaving, asyncio.CancelledError):
-                await self._send(send, b"", more=False)
+            async with self._hub.feed.listen() as head:  # what happens once the client has its answer is told
+                await self._answer(head, receive, send)
 
-    async def _tell(self, send: Send) -> None:
+    async def _answer(self, head: int, receive: Receive, send: Send) -> None:
+        await self.start_response(send)
+        work = asyncio.create_task(self._tell(send, head))
+        gone = asyncio.create_task(_gone(receive))
+        ended = asyncio.create_task(until_ended(self._hub.users, self._chosen.listener))
+        tasks = (work, gone, ended)
         try:
-            async with contextlib.aclosing(self._events()) as events:
+            await asyncio.wait(tasks, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            _, leaving, _ = await asyncio.gather(*tasks, return_exceptions=True)
+        if isinstance(leaving, asyncio.CancelledError):
+            await self._send(send, b"", more=False)
+
+    async def _tell(self, send: Send, head: int) -> None:
+        try:
+            async with contextlib.aclosing(self._events(head)) as events:
                 async for text in events:
                     await self._send(send, text.encode())
         except TimeoutError:
@@ -92,27 +96,26 @@ class EventStream(ASGIResponse):
         async with asyncio.timeout(self._hub.listeners.take_within):
             await send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def _events(self) -> AsyncGenerator[str]:
-        async with self._hub.feed.listen() as head:
-            seq = head if self._after is None else self._after
-            yield f"retry: {RETRY}\n: from {min(seq, head)} on\n\n"
-            if seq > head:
-                # The client knows more than this database: it was set back, and what the client has may be wrong.
-                seq = head
-                yield f"id: {seq}\nevent: reset\ndata: {{}}\n\n"
-            elif (gone := await self._hub.database.read(search.last_gone)) > seq:
-                # Retention or a purge has removed some of what the client has not seen.
-                yield f'id: {seq}\nevent: gap\ndata: {{"After":{seq},"Through":{gone}}}\n\n'
-            while True:
-                try:
-                    async with asyncio.timeout(BEAT):
-                        found, seq = await self._hub.feed.after(seq, self._chosen.job_id)
-                except TimeoutError:
-                    yield f"id: {seq}\n: beat\n\n"
-                    continue
-                text = "".join(_shaped(told) for told in found if self._chosen.fits(told))
-                if text:
-                    yield text
+    async def _events(self, head: int) -> AsyncGenerator[str]:
+        seq = head if self._after is None else self._after
+        yield f"retry: {RETRY}\n: from {min(seq, head)} on\n\n"
+        if seq > head:
+            # The client knows more than this database: it was set back, and what the client has may be wrong.
+            seq = head
+            yield f"id: {seq}\nevent: reset\ndata: {{}}\n\n"
+        elif (gone := await self._hub.database.read(search.last_gone)) > seq:
+            # Retention or a purge has removed some of what the client has not seen.
+            yield f'id: {seq}\nevent: gap\ndata: {{"After":{seq},"Through":{gone}}}\n\n'
+        while True:
+            try:
+                async with asyncio.timeout(BEAT):
+                    found, seq = await self._hub.feed.after(seq, self._chosen.job_id)
+            except TimeoutError:
+                yield f"id: {seq}\n: beat\n\n"
+                continue
+            text = "".join(_shaped(told) for told in found if self._chosen.fits(told))
+            if text:
+                yield text
 
 
 def _shaped(told: Told) -> str:

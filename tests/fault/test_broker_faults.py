@@ -54,6 +54,7 @@ async def doctor(fleet: Fleet):
     return await broker_check.check(Subject(HubConfig(data_dir=fleet.hub.folder)))
 
 
+@pytest.mark.long
 async def test_a_broker_that_dies_with_a_damaged_store_begins_anew_and_the_doctor_says_so(fleet, notebook):
     job_id = await started(fleet, notebook)
     folder, before = fleet.hub.folder / "broker", broker_pid(fleet.hub)

@@ -121,6 +121,7 @@ async def test_a_hub_whose_clock_was_set_back_goes_on_from_what_it_has_written(t
         assert moments == sorted(moments)
 
 
+@pytest.mark.long
 async def test_a_hub_is_told_that_what_it_wrote_is_from_a_wrong_future(tmp_path):
     time = FakeTime(tmp_path / "time")
     async with HubProcess(tmp_path / "hub", "--trust-clock") as hub:

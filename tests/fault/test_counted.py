@@ -22,6 +22,7 @@ def accepted_once(figures, executions: int) -> None:
     assert (figures["late"], figures["history_faults"]) == (0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_what_ends_while_the_link_is_cut_is_accepted_once(tmp_path):
     accepted_once(await offline(tmp_path, seconds=2, executions=8, nodes=1), 8)

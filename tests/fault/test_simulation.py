@@ -94,6 +94,7 @@ async def _a_hub_that_wakes_in_another_year(world: World) -> None:
     assert not world.query("SELECT 1 FROM jobs"), "a day later the clock is believed"
 
 
+@pytest.mark.long
 def test_a_hub_whose_clock_is_far_ahead_at_the_start_lets_go_of_nothing_for_a_day():
     with simulation(5) as world:
         run(world, _a_hub_that_wakes_in_another_year)

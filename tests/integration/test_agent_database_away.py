@@ -40,6 +40,7 @@ async def test_an_end_that_cannot_be_committed_is_committed_later(bench: AgentBe
         await eventually(lambda: not parts.ledger.allocations and not parts.runner.active)
 
 
+@pytest.mark.long
 async def test_an_order_that_cannot_be_committed_leaves_no_resources_behind(bench: AgentBench):
     async with bench.agent() as parts:
         await bench.hub.online()

@@ -114,7 +114,7 @@ def test_a_restart_keeps_the_port_the_nodes_and_the_jobs(folder):
         assert stack.runs(job()).state == "Completed"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_stops_everything_in_order(folder, number):
     with Devstack(folder, "--nodes", "1") as stack:
         assert len(stack.children()) >= 3  # hub, broker, agent

@@ -153,6 +153,7 @@ async def test_a_job_waits_for_a_sleeper_whose_room_is_taken_while_it_sleeps(ben
     assert (await bench.finished(second))["State"]["StateType"] == "Completed"
 
 
+@pytest.mark.long
 async def test_nodes_that_never_answer_do_not_end_a_job_before_the_sleeper_was_asked(bench):
     asleep, mute = await bench.node("north"), await bench.node("south")
     await sleep(asleep)

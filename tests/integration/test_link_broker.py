@@ -91,6 +91,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.long
 async def test_connections_that_rubbish_ended_are_closed(broker, owner):
     broker.on_subscribe = RUBBISH["topic that is no text"]
     async with linked(broker, owner):

@@ -189,7 +189,7 @@ async def test_completed_while_the_broker_hangs_and_dies_it_is_told_through_the_
     assert done["ID"] == execution_id
 
 
-@pytest.mark.parametrize("also_the_agent", [False, True])
+@pytest.mark.parametrize("also_the_agent", [pytest.param(False, marks=pytest.mark.long), True])
 async def test_result_accepted_when_the_hub_dies_before_the_receipt_it_is_given_again(fleet, notebook, also_the_agent):
     north = fleet.nodes["north"]
     async with relay_to(broker_port(north)) as link:
