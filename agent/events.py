@@ -56,6 +56,7 @@ class NodeEvents:
         self._budgets: dict[str, _Budget] = {}
         self._verdicts: dict[str, Check] = {}
         self._can: Capabilities | None = None
+        self._noted: Capabilities | None = None
         self._offset: float | None = None
 
     def note(self, topic: str, message: str) -> None:
@@ -123,10 +124,14 @@ class NodeEvents:
         if self._numbers.get(BOOT) != _boot():
             await self._numbers.put(**{BOOT: _boot()})
         now, before = self._capabilities(), self._numbers.get(CAPS)
+        if now is self._noted:
+            return
         number = int(fingerprint(now)[:12], 16)
+        if number != before:
+            await self._numbers.put(**{CAPS: number})
+        self._noted = now
         if number == before:
             return
-        await self._numbers.put(**{CAPS: number})
         if before:
             fields = [name for name in now.__struct_fields__ if getattr(now, name) != getattr(self._can, name)]
             what = f": {', '.join(fields)}" if fields else " since the last start"

@@ -16,8 +16,10 @@ from wire.messages import Check, Health
 from wire.quantities import format_size
 
 log = logging.getLogger(__name__)
-LOOK_EACH = 60.0
-"""Seconds between looks; what is said less often is only said when it changed."""
+LOOK_EACH, CALM_EACH = 60.0, 300.0
+"""Seconds between looks, and between those of a node at which nothing happens; what is said less often is only said
+when it changed.
+"""
 SELDOM = 600.0
 """Seconds after which housekeeping is done though nothing was written since."""
 LOW_DISK = 1024**3
@@ -58,6 +60,7 @@ class HealthReports:
         self._held, self._caps, self._extra, self._chores = held, caps, extra, chores
         self._housekeeping, self._commits = housekeeping, commits
         self._kept_house = (-1, float("-inf"))
+        self._written = -1
         self._waiting_since = clock.monotonic()
         self.verdicts: dict[str, str] = {}
         self._said: dict[str, str] = {}
@@ -83,7 +86,7 @@ class HealthReports:
             if online.is_set():
                 await self._report(checks)
             self._soon.clear()
-            timer = loop.call_later(min(LOOK_EACH, self._interval), self._soon.set)
+            timer = loop.call_later(min(CALM_EACH if self._calm() else LOOK_EACH, self._interval), self._soon.set)
             await self._soon.wait()
             timer.cancel()
 
@@ -93,6 +96,12 @@ class HealthReports:
             return self._chores
         self._kept_house = (commits, now)
         return [*self._housekeeping, *self._chores]
+
+    def _calm(self) -> bool:
+        """Whether no work is here, the disk has room, and nothing was written since this was asked last."""
+        before, self._written = self._written, self._commits()
+        works = self._runner.active or self._ledger.holds or self._outbox.depth
+        return self._written == before and not works and self.verdicts.get("disk") == "pass"
 
     async def _report(self, checks: Sequence[Check]) -> None:
         now = clock.monotonic()

@@ -33,8 +33,8 @@ from wire.topics import Topics
 
 log = logging.getLogger(__name__)
 READY_FILE = "ready.json"
-TICK = 5.0
-"""Seconds between looks at jobs that wait and nodes that fell silent."""
+TICK, TICK_WITHOUT_JOBS = 5.0, 30.0
+"""Seconds between looks at jobs that wait and nodes that fell silent, which matters to jobs alone."""
 
 
 async def serve(config: HubConfig) -> None:
@@ -177,7 +177,7 @@ async def tick(hub: Hub) -> None:
     while True:
         if not hub.database.ballast.rests:
             await asyncio.to_thread(hub.database.ballast.keep)
-        await asyncio.sleep(TICK)
+        await asyncio.sleep(TICK if hub.board.jobs else TICK_WITHOUT_JOBS)
         hub.dispatcher.wake_waiting(10)
         silent = hub.dispatcher.absence.changed()
         if silent:

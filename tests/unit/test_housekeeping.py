@@ -23,8 +23,8 @@ class _Looking:
         self.fails = False
         self.reports = HealthReports(
             voice=cast("Any", None),
-            ledger=cast("Any", None),
-            runner=cast("Any", None),
+            ledger=cast("Any", SimpleNamespace(holds={})),
+            runner=cast("Any", SimpleNamespace(active=0)),
             outbox=cast("Any", SimpleNamespace(depth=0)),
             room=lambda: self.rooms[-1],
             interval=60,

@@ -16,7 +16,7 @@ What must hold, where it is looked for, and how it is known that the look can fa
 | I9 any order, some twice: the same end | orders.py | three orders of a seed, a hundred in the long run | checks |
 | I10 all agree after the last fault; `want` is the whole set | settle.py, world.py | end, each `want` | planted: want delta instead of set |
 | I11 what is stopped stays stopped, what is forgotten stays so | watch.py | each commit | planted: no dedupe |
-| I12 tasks, tables and databases are bounded, and an idle process is as it was | probes.py | every 20 s, end | checks; memory and files of real processes: tests/bench |
+| I12 tasks, tables and databases are bounded, and an idle process is as it was | probes.py | tasks every 20 s, tables every 50 commits, end | checks; memory and files of real processes: tests/bench |
 | I13 nothing is taken that was not given to this node | watch.py, checker.py | each commit, end | forged documents: tests/integration/test_agent_trust.py |
 | I14 presence is true after two and a half intervals and has an age; no epoch is believed late | probes.py, watch.py | every 20 s, each commit | checks; planted: stale will applied |
 | I15 no clock decides | machines.py, chaos of clocks | each end of work | planted: wall-clock deadline |

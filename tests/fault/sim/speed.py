@@ -11,7 +11,7 @@ from tests.fault.sim.world import World, run, simulation
 
 NODES, LARGE, DAY = 20, 50, 86_400.0
 PROFILE = "default"
-"""Health every 15 minutes; the agent looks at itself each minute, the hub at its fleet every 5 s."""
+"""Health every 15 minutes; while nothing happens the agent looks at itself every 5, the hub at its fleet each 30 s."""
 MIX = Setting(nodes=NODES, seconds=DAY, jobs=60, actions=60, profile=PROFILE)
 """For each node and day 3 jobs, of 1 to 3 executions, and 3 faults."""
 
