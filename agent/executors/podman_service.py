@@ -112,7 +112,8 @@ class PodmanService:
         if child.returncode is None:
             child.terminate()
         try:
-            await asyncio.wait_for(child.wait(), 5)
+            async with asyncio.timeout(5):
+                await child.wait()
         except TimeoutError:
             child.kill()
             await child.wait()

@@ -81,12 +81,13 @@ def _numbers(database: Path) -> dict[str, int]:
     async def read() -> dict[str, int]:
         old = Database(database)
         try:
-            return await old.read(adoption.numbers)
+            async with asyncio.timeout(10):
+                return await old.read(adoption.numbers)
         finally:
             old.close()
 
     try:
-        return asyncio.run(asyncio.wait_for(read(), 10))
+        return asyncio.run(read())
     except Exception as error:  # noqa: BLE001  the very reason for a restore may be that it cannot be read
         log.warning("%s cannot be read: %s", database, error)
         return {}

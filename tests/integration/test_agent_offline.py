@@ -84,7 +84,8 @@ async def test_a_second_agent_on_the_same_folder_refuses_to_start(bench: AgentBe
     first = bench.process
     await bench.spawn()
     assert bench.process is not None
-    assert await asyncio.wait_for(bench.process.wait(), 30) == 1
+    async with asyncio.timeout(30):
+        assert await bench.process.wait() == 1
     bench.process = first
 
 

@@ -175,7 +175,8 @@ async def test_a_hub_that_was_killed_starts_again_at_once_with_the_same_port(tmp
         sys.executable, "-c", HUB_PROGRAM, str(tmp_path), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     assert hub.stdout
-    port, old = json.loads(await asyncio.wait_for(hub.stdout.readline(), 60))
+    async with asyncio.timeout(60):
+        port, old = json.loads(await hub.stdout.readline())
     ended = watch(old)
     hub.kill()
     await hub.wait()
@@ -183,7 +184,8 @@ async def test_a_hub_that_was_killed_starts_again_at_once_with_the_same_port(tmp
         assert bench.port == port
         assert bench.broker.pid != old
         assert await let_in(bench.port, bench.context(NODE))
-        await asyncio.wait_for(ended(), 30)
+        async with asyncio.timeout(30):
+            await ended()
 
 
 async def test_a_broker_does_not_outlive_its_hub(tmp_path: Path):
@@ -191,11 +193,13 @@ async def test_a_broker_does_not_outlive_its_hub(tmp_path: Path):
         sys.executable, "-c", HUB_PROGRAM, str(tmp_path), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     assert hub.stdout
-    _, broker = json.loads(await asyncio.wait_for(hub.stdout.readline(), 60))
+    async with asyncio.timeout(60):
+        _, broker = json.loads(await hub.stdout.readline())
     ended = watch(broker)
     hub.kill()
     await hub.wait()
-    await asyncio.wait_for(ended(), 30)
+    async with asyncio.timeout(30):
+        await ended()
 
 
 async def test_a_broker_left_behind_is_replaced(tmp_path: Path):

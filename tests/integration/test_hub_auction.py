@@ -180,7 +180,8 @@ async def test_after_kill_9_of_the_hub_the_job_completes_once(hub, nodes):
     await until(winner, lambda: any(ack.lanes.get("status", 0) >= 2 for ack in winner.acks))
     await hub.kill9()
     await hub.start()
-    await asyncio.wait_for(winner.link.connected.wait(), 30)
+    async with asyncio.timeout(30):
+        await winner.link.connected.wait()
     x = winner.orders[0].execution_id
     status = winner.status(x, E.COMPLETED, exit_code=0)
     row = winner.row(status)
@@ -189,7 +190,8 @@ async def test_after_kill_9_of_the_hub_the_job_completes_once(hub, nodes):
             winner.changed.clear()
             try:
                 await winner.report([row])
-                await asyncio.wait_for(winner.changed.wait(), 1)
+                async with asyncio.timeout(1):
+                    await winner.changed.wait()
             except Exception:  # noqa: BLE001  the link comes back in its own time
                 await asyncio.sleep(0.1)
     assert (await hub.finished(job_id))["State"]["StateType"] == "Completed"

@@ -114,9 +114,11 @@ async def test_a_hub_that_is_away_is_waited_for(bench: EnrolmentBench, identity:
     bench.at(f"http://127.0.0.1:{port}")
     token, waiting = await bench.tokens.issue(), asyncio.Event()
     joining = asyncio.create_task(enrol(identity, token, "box", say=lambda _: waiting.set()))
-    await asyncio.wait_for(waiting.wait(), 60)
+    async with asyncio.timeout(60):
+        await waiting.wait()
     async with bench.serving(port=port):
-        joined = await asyncio.wait_for(joining, 60)
+        async with asyncio.timeout(60):
+            joined = await joining
     assert joined.reply.node_id == identity.node_id
 
 

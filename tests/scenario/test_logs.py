@@ -186,6 +186,7 @@ async def test_a_client_that_dies_in_the_middle_is_forgotten(fleet, notebook):
     async with follow(fleet, job_id) as log:
         await log.until("one\n")
         log.socket.transport.abort()
-        await asyncio.wait_for(log.socket.wait_closed(), 10)
+        async with asyncio.timeout(10):
+            await log.socket.wait_closed()
     notebook.go("go0")
     await completed(fleet.hub, job_id)

@@ -7,6 +7,8 @@ from typing import Any
 
 import aiomqtt  # noqa: TID251  tests of the broker speak to it without our link
 
+from wire.session import heed_cancellation
+
 
 class PlainClient(aiomqtt.Client):
     """aiomqtt's client, plus the PUBACK codes that it throws away."""
@@ -31,6 +33,11 @@ class PlainClient(aiomqtt.Client):
             inner(client, userdata, mid, code, properties)
 
         library.on_publish = published
+
+    async def publish(self, *args: Any, **named: Any) -> None:
+        """As the library's, but whoever is cancelled while it waits is: see `heed_cancellation`."""
+        await super().publish(*args, **named)
+        heed_cancellation()
 
     async def code_of(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
         """Publish at QoS 1 and return the broker's reason code: 0 or 16 for taken, 135 for forbidden."""

@@ -114,7 +114,8 @@ class Unit:
             return
         child.terminate()
         try:
-            await asyncio.wait_for(child.wait(), float(self.one("TimeoutStopSec", "15")))
+            async with asyncio.timeout(float(self.one("TimeoutStopSec", "15"))):
+                await child.wait()
         except TimeoutError:
             child.kill()
             await child.wait()

@@ -28,7 +28,8 @@ async def examine(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
 
 async def _one(name: str, check: Check) -> Finding:
     try:
-        return await asyncio.wait_for(check(), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            return await check()
     except TimeoutError:
         return Finding(name, "fail", f"no answer within {PATIENCE:g} s", "is the machine overloaded, or a disk stuck?")
     except Exception as error:  # noqa: BLE001  a broken check must not hide the others
