@@ -59,8 +59,9 @@ class HealthReports:
         self._room, self._interval, self._counters = room, interval, counters
         self._held, self._caps, self._extra, self._chores = held, caps, extra, chores
         self._housekeeping, self._commits = housekeeping, commits
-        self._kept_house = (-1, float("-inf"))
-        self._written = -1
+        self._seen = -1
+        """How many commits there were at the last look."""
+        self._kept_house = float("-inf")
         self._waiting_since = clock.monotonic()
         self.verdicts: dict[str, str] = {}
         self._said: dict[str, str] = {}
@@ -75,33 +76,37 @@ class HealthReports:
         """Look for ever; returns only by cancellation."""
         loop = asyncio.get_running_loop()
         while True:
-            for chore in self._due(clock.monotonic()):
+            quiet, self._seen = self._quiet, self._commits()
+            for chore in self._due(clock.monotonic(), quiet=quiet):
                 try:
                     await chore()
                 except Exception:
                     log.exception("a chore failed; it is tried again in %.0f s", LOOK_EACH)
-                    self._kept_house = (-1, 0.0)
+                    self._seen = -1
             checks = self._look(clock.monotonic())
             await self._looked(checks)
             if online.is_set():
                 await self._report(checks)
             self._soon.clear()
-            timer = loop.call_later(min(CALM_EACH if self._calm() else LOOK_EACH, self._interval), self._soon.set)
+            calm = quiet and self._quiet and not self._works and self.verdicts["disk"] == "pass"
+            timer = loop.call_later(min(CALM_EACH if calm else LOOK_EACH, self._interval), self._soon.set)
             await self._soon.wait()
             timer.cancel()
 
-    def _due(self, now: float) -> Sequence[Callable[[], Awaitable[None]]]:
-        commits, (before, at) = self._commits(), self._kept_house
-        if commits == before and now - at < SELDOM and self.verdicts.get("disk") == "pass":
-            return self._chores
-        self._kept_house = (commits, now)
-        return [*self._housekeeping, *self._chores]
+    @property
+    def _quiet(self) -> bool:
+        """Whether nothing was written since the last look began."""
+        return self._commits() == self._seen
 
-    def _calm(self) -> bool:
-        """Whether no work is here, the disk has room, and nothing was written since this was asked last."""
-        before, self._written = self._written, self._commits()
-        works = self._runner.active or self._ledger.holds or self._outbox.depth
-        return self._written == before and not works and self.verdicts.get("disk") == "pass"
+    @property
+    def _works(self) -> bool:
+        return bool(self._runner.active or self._ledger.holds or self._outbox.depth)
+
+    def _due(self, now: float, *, quiet: bool) -> Sequence[Callable[[], Awaitable[None]]]:
+        if quiet and now - self._kept_house < SELDOM and self.verdicts["disk"] == "pass":
+            return self._chores
+        self._kept_house = now
+        return [*self._housekeeping, *self._chores]
 
     async def _report(self, checks: Sequence[Check]) -> None:
         now = clock.monotonic()
