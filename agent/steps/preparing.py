@@ -1,7 +1,6 @@
 """What comes before the start: blobs, inputs, ports and environment, until a piece of work is complete."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -55,14 +54,10 @@ class Preparation:
                 raise ExecutionFailed(Reason("bad-params", message, "use letters, digits and _ . -", retryable=False))
         env = variables.filled_in(task.env, self._env_allow, os.environ)
         mounts = [self._secret(secret) for secret in task.secrets]
+        results = folder / work.RESULTS
         try:
-            for made in (
-                folder,
-                folder / work.RESULTS,
-                *(folder / work.RESULTS / path.name for path in task.result_paths),
-            ):
-                with contextlib.suppress(FileExistsError):
-                    made.mkdir()
+            for made in (folder, results, *(results / path.name for path in task.result_paths)):
+                made.mkdir(exist_ok=True)
         except OSError as fault:
             raise disk_failure("making the execution's folder", fault) from fault
         for number, source in enumerate(task.input_sources):
