@@ -11,6 +11,7 @@ import msgspec
 from agent.bidding.bidder import Bidder
 from agent.bidding.capacity import Hold, Ledger
 from agent.bidding.facts import Facts, NodeFacts, gather
+from agent.bidding.room import NO_ROOM
 from agent.executors.base import Handle
 from agent.plugins import Plugins
 from agent.runner import Runner
@@ -93,7 +94,7 @@ class Acceptance:
         name = order.execution_id
         outcome = self._ledger.allocate(name, hold.resources, clock.monotonic(), tender_id=hold.tender_id)
         if not outcome.granted:
-            raise ExecutionFailed(Reason("busy", "this node has no room now", "wait, or use another node"))
+            raise ExecutionFailed(NO_ROOM)
         kept = self._holds.known.pop(hold.tender_id, None)
         steps = {"accept": elapsed(began)}
         execution = None

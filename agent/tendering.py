@@ -10,6 +10,7 @@ import msgspec
 from agent.bidding.bidder import Bidder, Decision
 from agent.bidding.capacity import Ledger
 from agent.bidding.facts import Facts, NodeFacts, gather
+from agent.bidding.room import busy
 from agent.files.blobs import Blobs
 from agent.plugins import Plugins
 from agent.steps.results import elapsed
@@ -30,7 +31,7 @@ SAID_AT_ONCE = 8 * AT_ONCE
 REMEMBERED = 128
 """Answers that are at hand for an invitation that comes again."""
 
-CROWDED = Reason("busy", f"this node decides {AT_ONCE} invitations now", "wait, or use another node")
+CROWDED = busy(f"this node decides {AT_ONCE} invitations now")
 
 _job = msgspec.json.Decoder(Job)
 

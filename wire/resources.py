@@ -4,6 +4,8 @@ import msgspec
 
 AMOUNTS = ("cpu", "memory", "disk", "gpu")
 """The names of the resources; also codes of the reasons for which there is not enough of one."""
+BUSY = "busy"
+"""Code of reasons that go away by themselves when work on the node ends."""
 
 
 class Resources(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

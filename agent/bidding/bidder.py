@@ -9,7 +9,7 @@ from agent.bidding.capacity import Hold, Ledger
 from agent.bidding.facts import Facts
 from agent.bidding.judges import Rules, judge
 from agent.bidding.question import question
-from agent.bidding.room import Room, room_reasons
+from agent.bidding.room import NO_ROOM, Room, room_reasons
 from wire import clock
 from wire.failures import Reason
 from wire.hooks.asking import Hooks
@@ -119,7 +119,7 @@ class Bidder:
 
     def _late(self, facts: Facts) -> list[Reason]:
         reasons = room_reasons(facts.job.needed, Room.of(self._ledger))
-        return reasons or [Reason("busy", "this node has no room now", "wait, or use another node")]
+        return reasons or [NO_ROOM]
 
     def _since(self, started: float) -> float:
         return round((self._now() - started) * 1000, 3)

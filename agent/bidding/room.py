@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from agent.bidding.capacity import Ledger
 from wire.failures import Reason
 from wire.quantities import format_cpu, format_size
-from wire.resources import Resources
+from wire.resources import BUSY, Resources
 
 HINTS = {
     "cpu": "ask for less CPU",
@@ -13,6 +13,14 @@ HINTS = {
     "disk": "ask for less disk, or for smaller inputs",
     "gpu": "ask for fewer GPUs",
 }
+
+
+def busy(why: str) -> Reason:
+    """Of what passes when work on the node ends."""
+    return Reason(BUSY, why, "wait, or use another node")
+
+
+NO_ROOM = busy("this node has no room now")
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ def room_reasons(needed: Resources, room: Room) -> list[Reason]:
     reasons += [_reason(kind, needed, _all(kind, room.total), retryable=False) for kind in over_total]
     reasons += [_reason(kind, needed, _now(kind, room.free), retryable=True) for kind in over_free]
     if room.slots <= 0:
-        reasons.append(Reason("busy", "this node runs as many executions as it may", "wait, or use another node"))
+        reasons.append(busy("this node runs as many executions as it may"))
     return reasons
 
 

@@ -16,11 +16,9 @@ from wire.jobs.constraints import explain, matches, unmet, wishes
 from wire.jobs.job import Job
 from wire.jobs.params import engine_kind
 from wire.quantities import format_duration, format_size
-from wire.resources import AMOUNTS, Resources
+from wire.resources import AMOUNTS, BUSY, Resources
 from wire.states import Membership, NodeState
 
-BUSY = "busy"
-"""Code of reasons that go away by themselves when work on the node ends."""
 AWAY = "away"
 """Code of the reason of a node that is not online."""
 ASLEEP = "asleep"

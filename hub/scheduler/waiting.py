@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from hub.auctions.judgement import is_fault
-from hub.auctions.ranking import ASLEEP, AWAY, BUSY, COOLING, Ranked, lacked_room
+from hub.auctions.ranking import ASLEEP, AWAY, COOLING, Ranked, lacked_room
 from hub.scheduler import failing
 from hub.scheduler.absent import is_absent, word_is_due
 from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgain, OpenTender, S, Step
 from hub.store.records import BidRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
 from wire.failures import Reason
+from wire.resources import BUSY
 from wire.states import ExecutionState, JobType, TenderState
 
 CANDIDATES = 5

@@ -8,7 +8,6 @@ import pytest
 from hub.auctions.ranking import (
     ASLEEP,
     AWAY,
-    BUSY,
     RANKERS,
     Deferred,
     Question,
@@ -22,7 +21,7 @@ from hub.fleet.registry import Node
 from wire import messages as m
 from wire.failures import Reason
 from wire.jobs.job import Constraint, Engine, InputSource, Job, Publisher, Source, Task
-from wire.resources import Resources
+from wire.resources import BUSY, Resources
 from wire.states import Membership, NodeState
 
 S = 1_000_000_000
