@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from agent.files.disk_faults import disk_failure
+from agent.files.disk_faults import disk_work
 from wire import clock, failpoints
 from wire.failures import ExecutionFailed, InvalidRequest, TooLarge
 from wire.files import manifest
@@ -61,11 +61,10 @@ class ContentCache:
         staging = self._root / f"{_STAGING}{key}-{secrets.token_hex(4)}"
         self._grown = True
         try:
-            await asyncio.to_thread(_empty, staging)
-            await produce(staging / "data")
-            await asyncio.to_thread(self._adopt, staging, key)
-        except OSError as fault:
-            raise disk_failure("keeping an input in the cache", fault) from fault
+            with disk_work("keeping an input in the cache"):
+                await asyncio.to_thread(_empty, staging)
+                await produce(staging / "data")
+                await asyncio.to_thread(self._adopt, staging, key)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from agent.files.disk_faults import disk_failure
+from agent.files.disk_faults import disk_work
 from agent.files.transfer import Transfers
 from agent.files.transfer_orders import Download
 from agent.inputs.base import Estimate, Fetched
@@ -70,7 +70,8 @@ class HttpSource:
     async def fetch(self, params: dict[str, object], into: Path) -> Fetched:
         wanted = self._read(params)
         if not wanted.sha256:
-            _make(into)
+            with disk_work("making room for an input"):
+                into.mkdir(exist_ok=True)  # noqa: ASYNC240  a thread would cost more
             await self._download(wanted, into)
             return Fetched(str(into))
         data = await self._cache.fill(_key(wanted), lambda folder: self._download(wanted, folder))
@@ -106,13 +107,6 @@ class HttpSource:
             raise _refuse("url-refused", "the URL holds a user name or password")
         self._policy.check_literal(host)
         return _Params(wanted.url, sha256)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as fault:
-        raise disk_failure("making room for an input", fault) from fault
 
 
 def _refuse(code: str, message: str) -> ExecutionFailed:

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from agent.files.disk_faults import disk_failure
+from agent.files.disk_faults import disk_work
 from agent.inputs.archive import ArchiveLimits, unpack
 from agent.inputs.base import Estimate, Fetched
 from agent.inputs.cache import ContentCache
@@ -134,11 +134,9 @@ class InlineSource:
             with self._open(content):
                 return Fetched(str(self._blobs / content.sha256), shared=True)
         path = into / "data"
-        try:
+        with disk_work("writing an inline input"):
             into.mkdir(exist_ok=True)
             path.write_bytes(content.data)
-        except OSError as fault:
-            raise disk_failure("writing an inline input", fault) from fault
         return Fetched(str(path))
 
     def _unpack(self, content: Content, folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from agent.files.disk_faults import disk_failure
+from agent.files.disk_faults import disk_failure, disk_work
 from agent.inputs.base import Estimate, Fetched
 from agent.inputs.path_globs import AllowedPath
 from agent.params import flat, read
@@ -57,10 +57,8 @@ class LocalSource:
 
     async def fetch(self, params: dict[str, object], into: Path) -> Fetched:
         del into  # nothing is copied
-        try:
+        with disk_work("making a local path"):
             return await asyncio.to_thread(self._fetch, params)
-        except OSError as fault:
-            raise disk_failure("making a local path", fault) from fault
 
     def _estimate(self, params: dict[str, object]) -> Estimate:
         place = self._place(params)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agent.files.disk_faults import disk_failure
+from agent.files.disk_faults import disk_work
 from agent.files.transfer import Transfers
 from agent.files.transfer_orders import PART_SIZE, S3Put
 from agent.params import flat, read
@@ -73,10 +73,8 @@ class S3Publisher:
     async def publish(self, params: dict[str, object], results: Path, names: dict[str, str]) -> Location:
         wanted = self._read(params)
         work = results.parent / "publish"
-        try:
+        with disk_work("preparing an upload"):
             key = await asyncio.to_thread(_settled_key, work, wanted, names)
-        except OSError as fault:
-            raise disk_failure("preparing an upload", fault) from fault
         order = S3Put(
             results=str(results),
             work=str(work),

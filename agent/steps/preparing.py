@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from agent.executors.base import Mount, Work
 from agent.files.blobs import Blobs
-from agent.files.disk_faults import disk_failure
+from agent.files.disk_faults import disk_work
 from agent.plugins import Plugins
 from agent.steps import networks, variables, work
 from agent.steps.allotting import Allotting
@@ -55,11 +55,9 @@ class Preparation:
         env = variables.filled_in(task.env, self._env_allow, os.environ)
         mounts = [self._secret(secret) for secret in task.secrets]
         results = folder / work.RESULTS
-        try:
+        with disk_work("making the execution's folder"):
             for made in (folder, results, *(results / path.name for path in task.result_paths)):
                 made.mkdir(exist_ok=True)
-        except OSError as fault:
-            raise disk_failure("making the execution's folder", fault) from fault
         for number, source in enumerate(task.input_sources):
             mounts.append(await self._bring(source, folder / f"input-{number}"))
         network = networks.network_of(task, rejected=self._reject_networked)
@@ -107,7 +105,5 @@ def _is_there(folder: Path) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    try:
+    with disk_work("removing an input that was not whole"):
         shutil.rmtree(folder)
-    except OSError as fault:
-        raise disk_failure("removing an input that was not whole", fault) from fault

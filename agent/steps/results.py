@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.executors.base import ExitReport
-from agent.files.disk_faults import disk_failure
+from agent.files.disk_faults import disk_work
 from agent.plugins import Plugins
 from agent.publishers.base import LATER, Location
 from agent.steps.work import RESULTS
@@ -138,14 +138,12 @@ def _seal(results: Path, exit_code: int) -> manifest.Manifest:
             return listed
     except ExecutionFailed:
         log.warning("%s: the manifest does not fit the files any more; making it anew", results)
-    try:
+    with disk_work("storing the manifest"):
         with (results / "exitCode").open("w") as file:
             file.write(str(exit_code))
             file.flush()
             os.fsync(file.fileno())  # the manifest that speaks of it is durable too
         return manifest.seal(results)
-    except OSError as fault:
-        raise disk_failure("storing the manifest", fault) from fault
 
 
 def elapsed(since: float) -> float:

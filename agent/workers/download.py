@@ -11,7 +11,7 @@ from typing import NoReturn
 import certifi
 import httpx
 
-from agent.files.disk_faults import disk_failure
+from agent.files.disk_faults import disk_work
 from agent.files.transfer_orders import Download
 from agent.workers.guard import guarded, refusal_in
 from agent.workers.progress import Meter
@@ -101,10 +101,8 @@ def _take(response: httpx.Response, order: Download, meter: Meter) -> dict[str, 
         _refuse("input-too-large", f"the file has {length} bytes, the cap is {order.size_cap}")
     part = Path(order.into) / (order.name + _PART)
     part.unlink(missing_ok=True)
-    try:
+    with disk_work("storing a download"):
         size, digest = _store(response, part, order, meter)
-    except OSError as fault:
-        raise disk_failure("storing a download", fault) from fault
     if order.sha256 and digest != order.sha256:
         part.unlink()
         _refuse("checksum-mismatch", f"the file's sha256 is {digest}, the job says {order.sha256}")
