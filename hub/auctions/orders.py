@@ -35,6 +35,33 @@ def carried(job: Job, blobs: Blobs, cap: int) -> tuple[Job | None, BlobRef | Non
     return (job, None) if len(data) < cap - BESIDE else (None, blobs.put(data))
 
 
+def order_of(
+    job: JobRecord,
+    execution: ExecutionRecord,
+    *,
+    ep: int,
+    job_itself: Job | None,
+    ref: BlobRef | None,
+    labels: dict[str, str],
+) -> Order:
+    """What the winner of a slot is told; the job comes as `carried` says."""
+    return Order(
+        ep=ep,
+        execution_id=execution.id,
+        ver=execution.desired_ver,
+        job_id=job.id,
+        job_version=execution.job_version,
+        job_type=job.type,
+        slot=execution.slot,
+        count=job.spec.count,
+        tender_id=execution.tender_id,
+        job=job_itself,
+        job_ref=ref,
+        attempt=execution.attempt,
+        labels=labels,
+    )
+
+
 class Orders:
     """Sends orders. `given_up` is told of an execution that was taken from its winner; its commit is done."""
 
@@ -49,21 +76,8 @@ class Orders:
     def send(self, job: JobRecord, execution: ExecutionRecord) -> None:
         """At the award, and again when the node asks for it."""
         job_itself, ref = carried(job.spec, self._blobs, Order.policy.cap)
-        order = Order(
-            ep=self._courier.ep,
-            execution_id=execution.id,
-            ver=execution.desired_ver,
-            job_id=job.id,
-            job_version=execution.job_version,
-            job_type=job.type,
-            slot=execution.slot,
-            count=job.spec.count,
-            tender_id=execution.tender_id,
-            job=job_itself,
-            job_ref=ref,
-            attempt=execution.attempt,
-            labels=self.labels_of(execution.node_id) if job.spec.constraints else {},
-        )
+        labels = self.labels_of(execution.node_id) if job.spec.constraints else {}
+        order = order_of(job, execution, ep=self._courier.ep, job_itself=job_itself, ref=ref, labels=labels)
         try:
             self._courier.post(Channel.SPEC, execution.node_id, execution.id, order)
         except TooLarge:

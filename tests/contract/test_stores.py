@@ -16,13 +16,12 @@ from hub.store import fleet, rows, schema
 from hub.store import jobs as jobs_store
 from hub.store.records import EventRecord
 from tests.support import records
+from tests.support.orders import order_of, sealed
 from wire.database import Database
-from wire.jobs.job import Engine, Job, Task
-from wire.messages import ExecutionStatus, Order
+from wire.messages import ExecutionStatus
 from wire.migration import migrate
 from wire.resources import Resources
-from wire.signing import OVERHEAD
-from wire.states import Desired, ExecutionState, JobType, Membership
+from wire.states import Desired, ExecutionState, Membership
 
 E = ExecutionState
 NODE = "n-1"
@@ -65,12 +64,8 @@ class AgentSide:
         self.store.close()
 
     async def begin(self, execution_id: str) -> None:
-        job = Job(name="j", type="batch", tasks=[Task(engine=Engine("fake"))])
-        order = Order(
-            ep=1, execution_id=execution_id, ver=1, job_id="j-1", job_version=1, job_type=JobType.BATCH, job=job
-        )
-        envelope = b"\1" * OVERHEAD + msgspec.json.encode(order)
-        assert await self.store.executions.accept(order, envelope, requested=Resources(cpu=1), steps={})
+        order = order_of(execution_id)
+        assert await self.store.executions.accept(order, sealed(order), requested=Resources(cpu=1), steps={})
 
     async def move(self, execution_id: str, to: ExecutionState, ver: int) -> bool:
         del ver

@@ -11,24 +11,24 @@ from pathlib import Path
 
 from agent.store import executions as ledger
 from agent.store.records import Change, Execution
+from hub.auctions.orders import order_of
 from hub.store.records import ExecutionRecord, JobRecord
 from tests.bench.costs import Costs
 from tests.fault import counted
 from tests.fault.offline import Drain, accepted, speed, watch
 from tests.fault.rights import full_rights
-from tests.fault.waiting import TOLD, Pair, fill
+from tests.fault.waiting import RESULT, TOLD, Pair, fill
 from tests.support.fleet import AgentProcess, Fleet
 from tests.support.scenario import hub_rows, settings, until
 from wire import clock
 from wire.database import Connection, Database
-from wire.messages import ExecutionStatus, Order, ResultRef, encode
+from wire.messages import ExecutionStatus, encode
 from wire.signing import Signer
 from wire.states import LIVE_ON_NODE
 from wire.states import ExecutionState as E
 from wire.topics import Address, Channel, Topics
 
 PATIENCE = 300.0
-RESULT = ResultRef("ab" * 32, 3, 20, "local", signature="cd" * 64)
 
 
 async def drain(folder: Path, nodes: int = 2, rows: int = 5000, jobs: int = 5) -> counted.Figures:
@@ -80,19 +80,7 @@ async def wait_with(node: AgentProcess, placed: list[Pair], signer: Signer) -> N
 
 
 def _accepted(connection: Connection, job: JobRecord, execution: ExecutionRecord, signer: Signer) -> Execution:
-    order = Order(
-        ep=1,
-        execution_id=execution.id,
-        ver=execution.desired_ver,
-        job_id=job.id,
-        job_version=job.version,
-        job_type=job.type,
-        slot=execution.slot,
-        count=job.spec.count,
-        tender_id=execution.tender_id,
-        job=job.spec,
-        attempt=execution.attempt,
-    )
+    order = order_of(job, execution, ep=1, job_itself=job.spec, ref=None, labels={})
     topic = Topics().build(Address(Channel.SPEC, execution.node_id, execution.id))
     status = ExecutionStatus(id=execution.id, ver=1, state=E.ACCEPTED, at=clock.unix_ns())
     envelope = signer.seal(topic, encode(order))

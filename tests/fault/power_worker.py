@@ -24,15 +24,15 @@ from hub.jobs import tracker
 from hub.store import fleet, jobs, tenders
 from hub.store.history import of_execution
 from tests.support import records
+from tests.support.orders import order_of, sealed
 from wire.database import Connection, Database
 from wire.files import manifest
 from wire.files.wholefile import write_whole
 from wire.jobs.job import Engine, Job, Task
-from wire.messages import Order, ResultRef
+from wire.messages import ResultRef
 from wire.resources import Resources
-from wire.signing import OVERHEAD
 from wire.states import ExecutionState as E
-from wire.states import JobType, TenderState
+from wire.states import TenderState
 
 NODE = "n-1"
 SPEC = Job(name="j", type="batch", tasks=[Task(engine=Engine("fake"))])
@@ -113,12 +113,8 @@ class Pair:
         self._tell("awarded", name)
 
     async def _accept(self, name: str) -> None:
-        order = Order(
-            ep=1, execution_id=name, ver=1, job_id=name, job_version=1, job_type=JobType.BATCH, job=SPEC,
-            tender_id=f"t-{name}",
-        )  # fmt: skip
-        envelope = b"\1" * OVERHEAD + msgspec.json.encode(order)
-        await self.node.executions.accept(order, envelope, requested=Resources(cpu=1), steps={})
+        order = order_of(name, job_id=name, job=SPEC, tender_id=f"t-{name}")
+        await self.node.executions.accept(order, sealed(order), requested=Resources(cpu=1), steps={})
         self._tell("execution", name, 1, self.node.outbox.last["status"])
 
     async def _step(self, name: str, to: E, change: Change) -> None:

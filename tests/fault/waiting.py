@@ -29,6 +29,7 @@ from wire.topics import Channel, Topics
 
 TOLD = (E.PREPARING, E.RUNNING, E.PUBLISHING, E.COMPLETED)
 """What waits of each execution; the hub knows that it was accepted."""
+RESULT = m.ResultRef("ab" * 32, 3, 20, "local", signature="cd" * 64)
 
 
 class WaitingNode(NodeDouble):
@@ -63,7 +64,7 @@ class WaitingNode(NodeDouble):
             at=clock.unix_ns(),
             exit_code=0 if done else None,
             stdout="done\n" if done else "",
-            result=m.ResultRef("ab" * 32, 3, 20, "local", signature="cd" * 64) if done else None,
+            result=RESULT if done else None,
         )
 
     def connect(self) -> None:

@@ -13,8 +13,8 @@ from agent.logs import LogStreams
 from agent.store.records import Execution
 from agent.voice import Voice
 from tests.support.hub_bench import until
+from tests.support.orders import order_of
 from wire import messages as m
-from wire.jobs.job import Job
 from wire.resources import Resources
 from wire.signing import Signer
 from wire.states import Desired
@@ -52,7 +52,7 @@ class Box:
 
     def __init__(self, root) -> None:
         self.root, self.voice, self.counters = root, Told(), Counter()
-        order = m.Order(ep=1, execution_id=X, ver=1, job_id="j-1", job_version=1, job_type="batch", job=Job())
+        order = order_of(X)
         status = m.ExecutionStatus(id=X, ver=3, state=E.RUNNING)
         self.known = {
             X: Execution(

@@ -8,6 +8,7 @@ import msgspec
 
 from tests.support.broker import BrokerBench
 from tests.support.mqtt import PlainClient
+from tests.support.orders import order_of
 from wire import messages as m
 from wire.jobs.job import Engine, InputSource, Job, Publisher, Retry, Source, Task
 from wire.resources import Resources
@@ -170,16 +171,7 @@ class HubDouble:
         return await self.next(m.Bid, before)
 
     def order(self, execution_id: str, job: Job, **fields: Any) -> m.Order:
-        told: dict[str, Any] = {
-            "ep": self.ep,
-            "execution_id": execution_id,
-            "ver": 1,
-            "job_id": "j-1",
-            "job_version": 1,
-            "job_type": JobType.BATCH,
-            "job": job,
-        }
-        return m.Order(**told | fields)
+        return order_of(execution_id, **{"ep": self.ep, "job": job} | fields)
 
     async def award(self, execution_id: str, tender_id: str, job: Job, **fields: Any) -> m.Order:
         order = self.order(execution_id, job, tender_id=tender_id, **fields)

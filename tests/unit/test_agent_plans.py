@@ -18,9 +18,10 @@ from agent.steps.work import system_env, timeout_of
 from agent.store.records import Execution, KeptResult
 from agent.wishes import Ask, Forget, Stop, TurnAway
 from agent.wishes import plan as wishes_plan
+from tests.support.orders import order_of
 from wire.failures import ExecutionFailed, Reason
 from wire.jobs import job as spec
-from wire.messages import ExecutionStatus, Order, WantItem
+from wire.messages import ExecutionStatus, WantItem
 from wire.resources import Resources
 from wire.states import Desired, JobType
 from wire.states import ExecutionState as E
@@ -28,9 +29,7 @@ from wire.states import ExecutionState as E
 
 def execution(name: str = "e-1", state: E = E.RUNNING, **fields) -> Execution:
     job = spec.Job(name="j", type="batch", tasks=[spec.Task(engine=spec.Engine("wasm"))])
-    order = Order(
-        ep=1, execution_id=name, ver=1, job_id="j-1", job_version=1, job_type=JobType.BATCH, job=job, slot=2, count=5
-    )
+    order = order_of(name, job=job, slot=2, count=5)
     status = ExecutionStatus(id=name, ver=3, state=state)
     told = {"id": name, "ver": 3, "state": state, "desired": Desired.RUN, "desired_ver": 1, "order": order}
     return Execution(**(told | {"requested": Resources(cpu=1), "status": status, "told": 3} | fields))

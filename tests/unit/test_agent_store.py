@@ -12,25 +12,15 @@ from agent.store import lanes
 from agent.store.allotments import GPU, PORT
 from agent.store.records import Change, KeptResult
 from agent.store.store import FREE_KEPT, Store
+from tests.support.orders import order_of, sealed
 from wire import free_pages
 from wire.database import Database
 from wire.failures import Reason
-from wire.jobs.job import Engine, Job, Task
-from wire.messages import ExecutionStatus, Order
+from wire.messages import ExecutionStatus
 from wire.resources import Resources
-from wire.signing import OVERHEAD
-from wire.states import Desired, ExecutionState, JobType
+from wire.states import Desired, ExecutionState
 
 E = ExecutionState
-
-
-def order_of(name: str, **more) -> Order:
-    job = Job(name="j", type="batch", tasks=[Task(engine=Engine("fake"))])
-    return Order(ep=1, execution_id=name, ver=1, job_id="j-1", job_version=1, job_type=JobType.BATCH, job=job, **more)
-
-
-def sealed(order: Order) -> bytes:
-    return b"\x01" * OVERHEAD + msgspec.json.encode(order)
 
 
 async def accept(store: Store, name: str, **more):

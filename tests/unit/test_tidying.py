@@ -5,11 +5,8 @@ import pytest
 from agent.files.tidying import Tidying
 from agent.store.records import KeptResult
 from agent.store.store import Store
-from wire.jobs.job import Job
-from wire.messages import Order
+from tests.support.orders import order_of, sealed
 from wire.resources import Resources
-from wire.signing import OVERHEAD
-from wire.states import JobType
 
 
 @pytest.fixture
@@ -31,8 +28,8 @@ def root(tmp_path):
 
 async def keep(store: Store, execution_id: str, until: int) -> None:
     kept = KeptResult(execution_id, "0" * 64, 4, until)
-    order = Order(ep=1, execution_id=execution_id, ver=1, job_id="j", job_version=1, job_type=JobType.BATCH, job=Job())
-    taken = await store.executions.accept(order, b"\0" * OVERHEAD, requested=Resources(), steps={})
+    order = order_of(execution_id)
+    taken = await store.executions.accept(order, sealed(order), requested=Resources(), steps={})
     assert taken is not None
     await store.executions.forget([taken], lambda _: kept)
 
