@@ -120,6 +120,7 @@ class Parts:
                 reject_networked=bidding.reject_networked,
             ),
             publishing=self.publishing,
+            alone=lambda: not self.sync.heard,
         )
         self.events = NodeEvents(
             outbox=store.outbox,

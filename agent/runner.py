@@ -7,8 +7,9 @@ the work alone; it is found again by `recovery.py`.
 import asyncio
 import contextlib
 import logging
+import random
 import shutil
-from collections.abc import Collection, Coroutine, Generator
+from collections.abc import Callable, Collection, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from agent.executors.processes import boot_id
 from agent.plugins import Plugins
 from agent.steps.preparing import Preparation
 from agent.steps.results import Publishing, elapsed, shown
-from agent.steps.verdict import cut_off_by_reboot, verdict
+from agent.steps.verdict import ENDED, begins_again, cut_off_by_reboot, heed_reboot, verdict
 from agent.store.ledger import Executions
 from agent.store.records import Change, Execution
 from wire import clock, failpoints
 from wire.backoff import Backoff
 from wire.failures import ExecutionFailed, Reason
+from wire.jobs.retrying import STEADY, pause_after
 from wire.states import LIVE_ON_NODE
 from wire.states import ExecutionState as E
 
@@ -51,7 +53,7 @@ class _Active:
 
 
 class Runner:
-    """Runs executions. `root` holds one folder per execution."""
+    """Runs executions. `root` holds one folder per execution; `alone` says that the hub does not hear of an end now."""
 
     def __init__(
         self,
@@ -62,9 +64,10 @@ class Runner:
         plugins: Plugins,
         preparation: Preparation,
         publishing: Publishing,
+        alone: Callable[[], bool],
     ) -> None:
         self._root, self._executions, self._ledger, self._plugins = root, executions, ledger, plugins
-        self._preparation, self._publishing = preparation, publishing
+        self._preparation, self._publishing, self._alone = preparation, publishing, alone
         self._active: dict[str, _Active] = {}
         self._helpers: set[asyncio.Task[None]] = set()
 
@@ -132,7 +135,7 @@ class Runner:
             to, reason = verdict(ExitReport(exit_code=code), success)
             return await self._publish(execution, to, Change(reason=reason, exit_code=code))
         executor = self._plugins.executor(execution.job.task.engine.type)
-        boot, steps = execution.boot or boot_id(), dict[str, float]()
+        boot, steps, ends = execution.boot or boot_id(), dict[str, float](), 0
         while True:
             if handle is None:
                 if active.stopping is not None:
@@ -140,7 +143,14 @@ class Runner:
                 handle, steps = await self._begin(active, execution, executor)
                 boot = boot_id()
             report, change = await self._attend(active, execution, executor, handle, Change(boot=boot, steps=steps))
-            if not cut_off_by_reboot(report, boot, boot_id()):
+            if cut_off_by_reboot(report, boot, boot_id()):
+                attempts = self._executions.known[execution.id].status.attempts
+                heed_reboot(execution.order.job_type, execution.job.retry, attempts)
+                log.info("%s: the box restarted; running it again", execution.id)
+            elif begins_again(execution.order.job_type, report, alone=self._alone()):
+                ends = 1 if change.steps["run"] >= STEADY else ends + 1
+                await self._rest(execution, ends, verdict(report, success)[1] or ENDED)
+            else:
                 break
             await self._clear_for_another_try(execution, executor, handle)
             handle = active.handle = None
@@ -209,15 +219,15 @@ class Runner:
         finally:
             timer.cancel()
 
+    async def _rest(self, execution: Execution, ends: int, ended: Reason) -> None:
+        """Tell that it begins again, and pause for longer after each end in a row. `stop` cuts the pause off."""
+        pause = pause_after(execution.job.retry, ends) * random.uniform(0.5, 1)  # noqa: S311  spreads load
+        log.warning("%s: %s, and the hub is away; it is run again in %.1f s", execution.id, ended.message, pause)
+        await self._tell(execution.id, E.PREPARING, Change(boot=boot_id(), reason=ended), {E.RUNNING})
+        await asyncio.sleep(pause)
+
     async def _clear_for_another_try(self, execution: Execution, executor: Executor, handle: Handle) -> None:
-        """The box restarted under the work: clear the ground for starting it again, if the order allows that."""
-        known = self._executions.known[execution.id]
-        retry = execution.job.retry
-        endless = execution.order.job_type in {"service", "daemon"}
-        if not endless and ("reboot" not in retry.on or known.status.attempts >= max(1, retry.attempts)):
-            message = f"the box restarted while the work ran (attempt {known.status.attempts})"
-            raise ExecutionFailed(Reason("reboot", message, "list reboot in Retry.On to run it again on the node"))
-        log.info("%s: the box restarted; running it again", execution.id)
+        """Clear the ground for starting it again."""
         await executor.remove(handle)
         await asyncio.to_thread(shutil.rmtree, self.folder(execution.id), ignore_errors=True)
         await self._tell(execution.id, E.PREPARING, Change(boot=boot_id()), {E.RUNNING})

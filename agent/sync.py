@@ -38,6 +38,7 @@ class Sync:
         self.outbox = Outbox(table, self._send, list(lanes.LANES), room=lambda: voice.room)
         self.outbox.acked(table.acked)
         self._hub_ep = numbers.get("hub_ep")
+        self._hub_away = False
         self._held_timer: asyncio.TimerHandle | None = None
         self._held_at = float("-inf")
         self._wake_timer: asyncio.TimerHandle | None = None
@@ -84,6 +85,11 @@ class Sync:
         self.online.clear()
         self.went_down()
 
+    @property
+    def heard(self) -> bool:
+        """Whether the hub hears now what is said: the link is open, and the hub's own state says that it is there."""
+        return self.online.is_set() and not self._hub_away
+
     # --- what others bring about ------------------------------------------------------------------------
 
     def leave(self) -> Outgoing:
@@ -116,6 +122,8 @@ class Sync:
 
     def hub_appeared(self, status: HubStatus) -> None:
         """A new epoch of the hub: say everything again, not all nodes in the same moment."""
+        if status.ep >= self._hub_ep:
+            self._hub_away = not status.online
         if not status.online or status.ep <= self._hub_ep:
             return
         first, self._hub_ep = self._hub_ep == 0, status.ep

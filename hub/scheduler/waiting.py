@@ -11,6 +11,7 @@ from hub.scheduler.steps import NO_RETRY_COUNT, OVER, AwaitRoom, Facts, LookAgai
 from hub.store.records import BidRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
 from wire.failures import Reason
+from wire.jobs.retrying import STEADY, pause_after
 from wire.resources import BUSY
 from wire.states import ExecutionState, JobType, TenderState
 
@@ -26,8 +27,6 @@ UNREPLACED_AGAIN = 300.0
 """Seconds until a slot that waits for its own node is looked at again; the node's return is heard anyway."""
 ASLEEP_AGAIN = 60.0
 """Seconds until a job that waits for nodes that sleep is looked at again; their wake is heard anyway."""
-STEADY = 300 * S
-"""What ran for so long and then ended starts the pauses of a service or daemon anew."""
 
 
 def candidates(facts: Facts) -> int:
@@ -145,9 +144,8 @@ def pause_after_ends(job: JobRecord, mine: Sequence[ExecutionRecord], now: int) 
     ends = [e for e in mine if e.state not in NO_RETRY_COUNT] if job.type is JobType.BATCH else _quick_ends(mine)
     if not ends:
         return 0.0
-    last, policy = ends[-1], job.spec.retry
-    bound = min(policy.max_delay, policy.delay * 2 ** min(len(ends) - 1, 30))
-    return _left(last.modified, bound * _jitter(last.id), now)
+    last = ends[-1]
+    return _left(last.modified, pause_after(job.spec.retry, len(ends)) * _jitter(last.id), now)
 
 
 def _left(since: int, seconds: float, now: int) -> float:
@@ -162,7 +160,7 @@ def _quick_ends(mine: Sequence[ExecutionRecord]) -> list[ExecutionRecord]:
         if one.state in NO_RETRY_COUNT or one.state not in OVER:
             continue
         ends.append(one)
-        if one.modified - one.created >= STEADY:
+        if one.modified - one.created >= STEADY * S:
             break
     return ends[::-1]
 

@@ -178,11 +178,11 @@ class HubDouble:
         await self.say(order, execution_id)
         return order
 
-    async def auction(self, execution_id: str, job: Job) -> None:
+    async def auction(self, execution_id: str, job: Job, kind: JobType = JobType.BATCH) -> None:
         """Invite and award to the only bidder."""
-        bid = await self.invite(f"t-{execution_id}", job)
+        bid = await self.invite(f"t-{execution_id}", job, job_type=kind)
         assert bid.bid, bid.reasons
-        await self.award(execution_id, f"t-{execution_id}", job)
+        await self.award(execution_id, f"t-{execution_id}", job, job_type=kind)
 
     async def want(self, *items: tuple[str, int, Desired], ver: int | None = None) -> None:
         self._want = self._want + 1 if ver is None else ver

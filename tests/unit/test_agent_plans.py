@@ -13,7 +13,7 @@ from agent.settings.config import read
 from agent.steps.networks import network_of
 from agent.steps.ports import Ports
 from agent.steps.variables import filled_in
-from agent.steps.verdict import cut_off_by_reboot, verdict
+from agent.steps.verdict import begins_again, cut_off_by_reboot, verdict
 from agent.steps.work import system_env, timeout_of
 from agent.store.records import Execution, KeptResult
 from agent.wishes import Ask, Forget, Stop, TurnAway
@@ -209,3 +209,16 @@ def test_the_owner_says_how_long_and_how_much_is_kept():
     kept = [KeptResult(f"e-{number}", "m", 600, until=100) for number in range(1, 4)]
     assert (bounds.seconds, bounds.size) == (3600, 1000)
     assert [one.execution_id for one in surplus(kept, 10, bounds)] == ["e-1", "e-2"]
+
+
+def test_only_what_stays_is_begun_again_by_a_node_that_is_alone():
+    failed, stopped = ExitReport(exit_code=3), ExitReport(reason=Reason("fenced", "too long alone"))
+    killed = ExitReport(reason=Reason("oom", "out of memory"))
+    for kind in (JobType.SERVICE, JobType.DAEMON):
+        assert begins_again(kind, failed, alone=True)
+        assert begins_again(kind, killed, alone=True)
+        assert begins_again(kind, ExitReport(exit_code=0), alone=True)
+        assert not begins_again(kind, failed, alone=False)
+        assert not begins_again(kind, stopped, alone=True)
+    assert not begins_again(JobType.BATCH, failed, alone=True)
+    assert not begins_again(JobType.OPS, failed, alone=True)
