@@ -230,7 +230,6 @@ class Bid(Message, frozen=True):
     bid: bool
     score: float = 0.0
     cost: float = 0.0
-    start_in: float = 0.0
     ttl: float = 30.0
     reasons: list[Reason] = []
     steps: dict[str, float] = {}
