@@ -15,7 +15,7 @@ from agent.identity import Identity, Joined, load_or_make
 from agent.parts import Parts
 from agent.settings.config import AgentConfig
 from agent.store.store import Store
-from wire.failures import ExecutionFailed, InvalidRequest, TenderError
+from wire.failures import ExecutionFailed, InvalidRequest, Swapped, TenderError
 from wire.files.only_one import only_one
 from wire.operating.supervisor import Supervisor
 from wire.states import Membership
@@ -106,6 +106,7 @@ async def serve(
                 group.create_task(parts.renewal.run()),
                 group.create_task(_announce(parts, say)),
                 group.create_task(_end_orphans(parts)),
+                group.create_task(_end_if_swapped(store, stop)),
                 group.create_task(told.watch(store.alive)),
                 *([group.create_task(_tell(parts, told))] if told.listens else []),
                 *([group.create_task(parts.sleeping.run())] if parts.sleeping else []),
@@ -116,9 +117,17 @@ async def serve(
             await _stop(parts)
             for task in tasks:
                 task.cancel()
+        if store.swapped:
+            raise Swapped(store.swapped, hint="start it again: what the hub wants here is asked for")
     finally:
         await parts.offers.close()
         store.close()
+
+
+async def _end_if_swapped(store: Store, stop: asyncio.Event) -> None:
+    """Without its database it can neither take work nor tell of it. What runs goes on, and is found again."""
+    await store.until_swapped()
+    stop.set()
 
 
 async def _start(parts: Parts) -> None:

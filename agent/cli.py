@@ -15,7 +15,7 @@ from agent import app as agent_app
 from agent.doctor import examine
 from agent.install import cli as install_cli
 from agent.settings.config import AgentConfig, load
-from wire.failures import InvalidRequest, TenderError
+from wire.failures import InvalidRequest, Swapped, TenderError
 from wire.operating.explaining import explained
 from wire.operating.findings import exit_code, report
 
@@ -85,6 +85,8 @@ def run(
         asyncio.run(agent_app.run(settings, say=_say, with_fake=bool(fake_engine)))
     except InvalidRequest as error:
         _fail(error, BAD_SETTINGS)
+    except Swapped as error:
+        _fail(error, os.EX_IOERR)
     except TenderError as error:
         _fail(error, 1)
     except OSError as error:

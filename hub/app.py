@@ -14,6 +14,7 @@ import msgspec
 
 from hub.api.routes import make_api
 from hub.assembly import build
+from hub.backups.swapped import end_if_swapped, take_up
 from hub.broker.managed import ManagedBroker
 from hub.broker.mosquitto import BrokerSettings
 from hub.config import VERSION, HubConfig
@@ -45,6 +46,7 @@ async def serve(config: HubConfig) -> None:
     with open_folder(config.data_dir, "stop it, or give this one a --data-dir of its own") as database:
         _check_listening(config, await database.read(users_store.users))
         await keep_time(database, supervisor.status, trust=config.trust_clock)
+        await take_up(database)
         (config.data_dir / READY_FILE).unlink(missing_ok=True)
         async with contextlib.AsyncExitStack() as stack:
             await _serve(config, database, stack, supervisor)
@@ -135,6 +137,7 @@ async def _run(hub: Hub, link: Link, server: ApiServer, housekeeping: Housekeepi
         asyncio.create_task(hub.inbox.replaced.wait(), name="replaced"),
         asyncio.create_task(hub.metrics.lag.run(), name="loop lag"),
         asyncio.create_task(supervisor.watch(Writes(hub.database)), name="watchdog"),
+        asyncio.create_task(end_if_swapped(hub.database), name="database"),
     ]
     stop = asyncio.create_task(stopping.wait(), name="stop")
     # What is here now stays: without it, a full collection stops everything for some milliseconds and not for sixty.

@@ -19,7 +19,7 @@ from hub.doctor import cli as doctor_cli
 from hub.keeping.rules import read_keeping
 from hub.policy import Policy
 from hub.policy import load as load_policy
-from wire.failures import Conflict, InvalidRequest, TenderError
+from wire.failures import Conflict, InvalidRequest, Swapped, TenderError
 from wire.operating.explaining import explained
 
 app = typer.Typer(
@@ -108,6 +108,8 @@ def serve(
         _run(run(config))
     except InvalidRequest as error:
         _fail(error, os.EX_CONFIG)
+    except Swapped as error:
+        _fail(error, os.EX_IOERR)
     except TenderError as error:
         _fail(error)
     except OSError as error:

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from hub.audit import AuditedDatabase
+from hub.backups.swapped import require_not_deleted
 from hub.store import schema
 from wire.database import Database, damage
 from wire.failures import Conflict
@@ -34,6 +35,7 @@ def open_folder(folder: Path, hint: str) -> Generator[Database]:
 def _open_database(path: Path) -> Database:
     database = AuditedDatabase(path)
     database.ballast.before_opening()
+    require_not_deleted(path)
     if path.exists() and path.stat().st_size < LOOKED_AT:
         fault = damage(path)
         if fault:

@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wire import failpoints
-from wire.failures import NoSpace, Unavailable
+from wire.failures import NoSpace, Swapped, Unavailable
 from wire.files.ballast import Ballast
+from wire.files.original import Original
 
 T = TypeVar("T")
 Connection = sqlite3.Connection
 Row = sqlite3.Row
 BATCH = 256
 """Most operations that share one commit."""
+LOOK_EACH = 30.0
+"""Seconds between two looks at the file of a database that nobody writes; whoever writes looks each time."""
 CACHE = 2000
 """KiB of pages that the writer keeps in memory, and the reader too, where the owner names no other number."""
 
@@ -44,6 +47,8 @@ class Database:
         self._reads: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._reader_started = False
+        self._original: Original | None = None
+        self._found_swapped = asyncio.Event()
         self.commits = 0
         self.operations = 0
         self.committed: Callable[[], None] | None = None
@@ -53,8 +58,13 @@ class Database:
         """Open the file and start the writer. Raises OSError or sqlite3.DatabaseError for a bad file."""
         self.ballast.before_opening()
         connection = _connect(self.path, cache=self._cache)
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # a new file gets its log by this
+        self._original = Original(self.path)
         writer = threading.Thread(
-            target=self._write_loop, args=(connection, self._writes), name=f"db-{self.path.stem}", daemon=True
+            target=self._write_loop,
+            args=(connection, self._original, self._writes),
+            name=f"db-{self.path.stem}",
+            daemon=True,
         )
         self._threads.append(writer)
         writer.start()
@@ -86,6 +96,18 @@ class Database:
         self._reads.put((work, loop, future))
         return await future
 
+    @property
+    def swapped(self) -> str:
+        """What was found to have become of the open file, as when it was deleted; empty for a good one."""
+        return self._original.look() if self._original is not None else ""
+
+    async def until_swapped(self) -> None:
+        """Returns when the file is not the one that was opened any more. The program has to end then."""
+        while not self.swapped:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EACH):
+                    await self._found_swapped.wait()
+
     def close(self) -> None:
         """Finish what is queued, then close. Idempotent, and it may be opened again."""
         self._writes.put(None)
@@ -95,8 +117,11 @@ class Database:
         self._threads.clear()
         self._writes, self._reads = queue.SimpleQueue(), queue.SimpleQueue()
         self._reader_started = False
+        self._original = None
 
-    def _write_loop(self, connection: sqlite3.Connection, writes: "queue.SimpleQueue[_Job | None]") -> None:
+    def _write_loop(
+        self, connection: sqlite3.Connection, original: Original, writes: "queue.SimpleQueue[_Job | None]"
+    ) -> None:
         with contextlib.closing(connection):
             while (first := writes.get()) is not None:
                 batch, last = [first], False
@@ -109,9 +134,13 @@ class Database:
                         last = True
                         break
                     batch.append(job)
-                outcomes = _commit(connection, batch)
-                if all(_is_full(error) for *_, error in outcomes) and self.ballast.release():
-                    outcomes = _commit(connection, batch)
+                with original as swapped:
+                    outcomes = _refused(batch, swapped) if swapped else _commit(connection, batch)
+                    if all(_is_full(error) for *_, error in outcomes) and self.ballast.release():
+                        outcomes = _commit(connection, batch)
+                if swapped:
+                    with contextlib.suppress(RuntimeError):
+                        first[1].call_soon_threadsafe(self._found_swapped.set)
                 _deliver([(loop, future, result, _named(error)) for loop, future, result, error in outcomes])
                 if self.committed is not None:
                     with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
@@ -241,6 +270,11 @@ def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[_Outcome]
             connection.execute("ROLLBACK")
         return [(loop, future, None, error) for _, loop, future in batch]
     return outcomes
+
+
+def _refused(batch: list[_Job], swapped: str) -> list[_Outcome]:
+    error = Swapped(swapped, hint="the program ends and is started anew; what lies there then is looked through")
+    return [(loop, future, None, error) for _, loop, future in batch]
 
 
 def _attempt(

@@ -8,6 +8,7 @@ TenderError
 ├── Unauthorized       no valid credential (HTTP 401)
 ├── Forbidden          a valid credential without the right (HTTP 403)
 ├── Unavailable        a part is away for now; try again (HTTP 503)
+│   └── Swapped        the open database was deleted or replaced: the program ends, with exit code 74
 ├── NoSpace            the disk is full or takes no writes; try again when that is mended (HTTP 507)
 ├── TooManyRequests    the caller's allowance is used up for now; try again (HTTP 429)
 ├── Untrusted          a document without a valid signature, or bound to somebody else
@@ -93,6 +94,10 @@ class Unavailable(TenderError):
 
     code = "Unavailable"
     retryable = True
+
+
+class Swapped(Unavailable):
+    """The file of an open database was deleted, replaced or written by another program: this one has to end."""
 
 
 class NoSpace(TenderError):

@@ -14,6 +14,8 @@ BESIDE = ("-wal", "-shm", "")
 """The log goes first: a new database that finds it beside itself would take it for its own."""
 REBUILDS = "rebuilds"
 REBUILDING = "rebuilding"
+WORKED = ("ballast", "executions")
+"""What lies beside a database once a node has worked with it."""
 LEAP = 1000
 """Epochs that are passed over: some may have been used and not be readable any more."""
 VERSIONS = 2**20
@@ -46,10 +48,19 @@ def _tries(path: Path) -> Path:
     return path.with_name(f"{path.name}.unread")
 
 
+def leave(path: Path, numbers: dict[str, str]) -> None:
+    """What the next start goes on with, of a database that was deleted or replaced while it was open.
+
+    What lies there by then is another state of this node, or none, and is set aside as a damaged one is.
+    """
+    write_whole(_kept(path), msgspec.json.encode(_leapt(path, numbers)))
+
+
 def _fault(path: Path) -> str:
-    """What is wrong with a database; empty for one that can be used, or that there is not."""
+    """What is wrong with a database; empty for one that can be used, or that there never was."""
     if not path.exists():
-        return ""
+        worked = any((path.parent / name).exists() for name in WORKED)
+        return "it was deleted" if worked else ""
     return damage(path) or ("its rows cannot be read" if _unread(path) >= UNREAD else "")
 
 
@@ -65,7 +76,7 @@ def set_aside(path: Path) -> dict[str, str] | None:
             return None
         write_whole(kept, msgspec.json.encode(_numbers(path)))
         well_read(path)
-        log.error("the database %s is damaged (%s)", path, fault)
+        log.error("the database %s is %s (%s)", path, "damaged" if path.exists() else "gone", fault)
     numbers = msgspec.json.decode(kept.read_bytes(), type=dict[str, str])
     aside = _free_name(path)
     for end in BESIDE:
@@ -76,7 +87,7 @@ def set_aside(path: Path) -> dict[str, str] | None:
             failpoints.at("aside.renamed")
     sync_folder(path.parent)
     log.error(
-        "what was damaged is set aside beside %s. A new one is made, and the hub is asked for what it wants here;"
+        "what was there is set aside beside %s. A new one is made, and the hub is asked for what it wants here;"
         " work that runs is found again",
         path,
     )
@@ -93,8 +104,13 @@ def _kept(path: Path) -> Path:
 
 
 def _numbers(path: Path) -> dict[str, str]:
-    rows = readable(path, "SELECT key, value FROM meta")
-    numbers: dict[str, str] = {row["key"]: row["value"] for row in rows if _is_number(row)}
+    rows = readable(path, "SELECT key, value FROM meta") if path.exists() else []
+    return _leapt(path, {row["key"]: row["value"] for row in rows if _is_number(row)})
+
+
+def _leapt(path: Path, known: dict[str, str]) -> dict[str, str]:
+    """Above all that others may have heard since these numbers were read."""
+    numbers = dict(known)
     count = int(_free_name(path).name.rpartition("-")[2])
     # Without the old epoch the clock gives one: it is above any number of connections.
     numbers["ep"] = str(max(int(numbers.get("ep", "0")) + LEAP, int(clock.unix())))

@@ -1,6 +1,7 @@
 """The agent's database: opens it, and holds the parts that work on it. The only user of SQLite in the agent."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import msgspec
 
 from agent.store import memory, schema
 from agent.store.allotments import Allotments
-from agent.store.damage import REBUILDING, REBUILDS, VERSIONS, set_aside, taken_over, unread, well_read
+from agent.store.damage import REBUILDING, REBUILDS, VERSIONS, leave, set_aside, taken_over, unread, well_read
 from agent.store.ledger import Executions
 from agent.store.outbox import OutboxTable
 from agent.store.records import Hold, KeptResult
@@ -20,6 +21,7 @@ from wire.failures import TenderError, Unavailable
 from wire.operating.supervisor import Writes
 from wire.processes.spawn import run_capped
 
+log = logging.getLogger(__name__)
 MIGRATION_TIME = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
 FREE_KEPT = 4 * 1024**2
@@ -95,6 +97,10 @@ class Numbers:
                 memory.put(connection, name, value)
 
         await self._db.write(work, lambda _: self._values.update(texts))
+
+    @property
+    def values(self) -> dict[str, str]:
+        return dict(self._values)
 
     async def raise_to(self, name: str, value: int) -> bool:
         """Persist a number that only ever rises. False when it is so high already, or is about to be."""
@@ -197,6 +203,19 @@ class Store:
             message = f"the database {self._path} cannot be used: {error}"
             hint = "restore it from your backup; without one move it away, and the hub's jobs on this node are lost"
             raise TenderError(message, hint=hint) from error
+
+    async def until_swapped(self) -> None:
+        """Returns when the database was deleted or replaced while it is open; the next start rebuilds it then."""
+        await self._db.until_swapped()
+        try:
+            await asyncio.to_thread(leave, self._path, self.numbers.values)
+        except OSError:
+            log.exception("%s: nothing can be left for the next start", self._path)
+
+    @property
+    def swapped(self) -> str:
+        """What has become of the open database, if it cannot be used any more."""
+        return self._db.swapped
 
     def close(self) -> None:
         """Finish what is queued, then close."""

@@ -252,10 +252,13 @@ async def test_the_file_gives_back_what_a_burst_has_left_free(store: Store, tmp_
             row = msgspec.structs.astuple(msgspec.structs.replace(many, execution_id=f"e-{number}"))
             connection.execute("INSERT INTO results (execution_id, manifest, size, until) VALUES (?, ?, ?, ?)", row)
 
+    store.close()
     database = Database(tmp_path / "agent.db")
     database.open()
     await database.write(burst)
     await database.write(lambda connection: connection.execute("DELETE FROM results").rowcount)
+    database.close()
+    await store.open()
     used, free = await database.read(free_pages.sizes)
     assert free > 4 * FREE_KEPT
     while (await database.read(free_pages.sizes))[1] > FREE_KEPT:
