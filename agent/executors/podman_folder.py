@@ -12,14 +12,15 @@ MARK_FILE = "log.json"
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """How far the log was read. `first` is the stamp of the file's first line: inodes are used again."""
+    """How far the log was read: to `offset` in the file with that number. `gap`: something was missed before."""
 
-    first: str = ""
+    number: int = 0
     offset: int = 0
     stdout: int = 0
     stderr: int = 0
     stdout_from: int = 0
     stderr_from: int = 0
+    gap: bool = False
 
 
 class PodmanFolder(RunFolder):
@@ -30,6 +31,12 @@ class PodmanFolder(RunFolder):
         self.log = self.path / "container.log"
         self.proxy_log = self.path / "proxy.log"
         self.proxy_lock = self.path / "proxy.lock"
+
+    def forget_log(self) -> None:
+        """The container's log in all its files: it was read, or its container was never let go."""
+        for file in self.path.glob(f"{self.log.name}*"):
+            file.unlink(missing_ok=True)
+        (self.path / MARK_FILE).unlink(missing_ok=True)
 
     def mark(self) -> Mark:
         return self._read(MARK_FILE, Mark) or Mark()

@@ -17,7 +17,7 @@ TMPFS = 64 * 1024 * 1024
 NETWORKS = {"": "none", "none": "none", "http": "none", "host": "host", "full": "host", "bridge": "bridge"}
 """HTTP is no network but a loopback, on which the proxy listens."""
 LOG_SIZE = 32 * 1024 * 1024
-"""Bytes of the container's own log. We read it as it grows; conmon fills this much in about 0.2 s when flooded."""
+"""Bytes of a file of the container's own log. conmon fills it in about 0.2 s when flooded, and then waits for us."""
 KILL_SLACK = 30
 """Seconds after time-out and grace at which conmon kills the work if nobody else has."""
 

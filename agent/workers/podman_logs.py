@@ -7,12 +7,16 @@ import msgspec
 
 from agent.executors.podman_folder import MARK_FILE, Mark, PodmanFolder
 from agent.workers.podman_ring import RingStream
-from agent.workers.podman_rotation import STAMP, RotatedLog
+from agent.workers.podman_rotation import RotatedLog
 from wire.clock import monotonic
 
-MARK_EVERY = 1.0
-"""Seconds between marks while something is printed."""
+MARK_EVERY, MARK_LIVE = 1.0, 0.1
+"""Seconds between marks while something is printed, and while that is only counted."""
 MARK_SIZE = 400
+AT_ONCE = 64
+"""Chunks that are read before the container is looked after again: a flood has no end."""
+STAMP = 35
+"""Bytes of `2026-01-02T03:04:05.000000006+00:00`; then ` stdout F `, then the text."""
 _PLAIN = re.compile(rb"^.{35} stdout F ", re.MULTILINE)
 
 
@@ -29,29 +33,33 @@ class LogFollower:
         self._finished = False
         mark = self._mark
         self.stdout = RingStream(
-            folder.results / "stdout", folder.path / "stdout.ring", cap, mark.stdout, mark.stdout_from
+            folder.results / "stdout", folder.path / "stdout.ring", cap, mark.stdout, mark.stdout_from, gap=mark.gap
         )
         self.stderr = RingStream(
-            folder.results / "stderr", folder.path / "stderr.ring", cap, mark.stderr, mark.stderr_from
+            folder.results / "stderr", folder.path / "stderr.ring", cap, mark.stderr, mark.stderr_from, gap=mark.gap
         )
 
     def drain(self) -> bool:
-        """Read all that is there now. Says whether there was something."""
+        """Read what is there now, at most so many chunks. Says whether there was something."""
         some = False
-        while lines := self._files.read():
+        self._note_gap()
+        for _ in range(AT_ONCE):
+            lines = self._files.read()
+            if lines:
+                self._keep(lines)
+            elif self._files.full:
+                self._turn()
+            else:
+                break
             some = True
-            if not (self._files.behind() and self._count(lines)):
-                self._take(lines)
-            # Whoever watches live finds the newest bytes by the mark, once they are no longer in the head.
-            if monotonic() - self._marked > MARK_EVERY or self.stdout.full or self.stderr.full:
-                self._remember()
         if some:
             self.stdout.flush()
             self.stderr.flush()
         return some
 
     def finish(self) -> None:
-        self.drain()
+        while self.drain():
+            pass
         self.stdout.finish()
         self.stderr.finish()
         self._files.close()
@@ -61,15 +69,40 @@ class LogFollower:
         """Stop in the middle; the next follower goes on from the last mark."""
         if self._finished:
             return
-        self._remember()
+        try:
+            self._remember()
+        finally:
+            self._files.close()  # also on a full disk: conmon may be waiting
         self.stdout.close()
         self.stderr.close()
-        self._files.close()
 
     def forget(self) -> None:
         """The report is written: nobody will read the log again. Before that, a restart needs all of it."""
-        for path in (self._folder.log, self._marks, self.stdout.ring, self.stderr.ring):
+        self._folder.forget_log()
+        for path in (self.stdout.ring, self.stderr.ring):
             path.unlink(missing_ok=True)
+
+    def _keep(self, lines: bytes) -> None:
+        counted = self._files.behind() and self._count(lines)
+        if not counted:
+            self._take(lines)
+        # Whoever watches live finds the newest bytes by the mark, once they are no longer in the head.
+        live = self.stdout.full or self.stderr.full
+        if monotonic() - self._marked > (MARK_EVERY if not live else MARK_LIVE if counted else 0):
+            self._remember()
+
+    def _turn(self) -> None:
+        """To the next file. Only what is marked may go."""
+        self._remember()
+        self._files.turn()
+        self._note_gap()
+
+    def _note_gap(self) -> None:
+        if self._files.gap:
+            self._files.gap = False
+            self.stdout.miss()
+            self.stderr.miss()
+            self._remember()
 
     def _count(self, lines: bytes) -> bool:
         """Only count, ten times as fast as reading; can be done for whole lines of stdout behind the head."""
@@ -99,7 +132,8 @@ class LogFollower:
         self.stdout.flush()
         self.stderr.flush()
         out, err = self.stdout, self.stderr
-        mark = Mark(self._files.first, self._files.offset, out.total, err.total, out.kept_from, err.kept_from)
+        at = self._files
+        mark = Mark(at.number, at.offset, out.total, err.total, out.kept_from, err.kept_from, gap=out.gap)
         text = msgspec.json.encode(mark).ljust(MARK_SIZE)
         file = os.open(self._marks, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

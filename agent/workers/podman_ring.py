@@ -5,17 +5,22 @@ from typing import BinaryIO
 
 from wire.loglines import LEFT_OUT, head_cap
 
+MISSED = b"\n[... more may be missing: the container's log was not read for a while ...]\n"
+
 
 class RingStream:
     """The first half of the cap goes to the stream's file, of the rest the last half is kept in a ring beside it.
 
     Every byte has its place by its number in the stream, so writing the same bytes again after a
-    restart does no harm. `total` and `kept_from` are all that must be remembered.
+    restart does no harm. `total`, `kept_from` and `gap` are all that must be remembered.
     """
 
-    def __init__(self, path: Path, ring: Path, cap: int, total: int = 0, kept_from: int = 0) -> None:
+    def __init__(
+        self, path: Path, ring: Path, cap: int, total: int = 0, kept_from: int = 0, *, gap: bool = False
+    ) -> None:
         self.total = total
         self.kept_from = kept_from
+        self.gap = gap
         self.ring = ring
         self._head_cap = head_cap(cap)
         self._ring_cap = cap // 2
@@ -51,6 +56,11 @@ class RingStream:
         self.total += count
         self.kept_from = self.total
 
+    def miss(self) -> None:
+        """Say in the stream that bytes may be missing here; they cannot be counted."""
+        self.gap = True
+        self.write(MISSED)
+
     def flush(self) -> None:
         self._head.flush()
         if self._ring is not None:
@@ -75,10 +85,11 @@ class RingStream:
         missing = self.total - self._head_cap - len(tail)
         if not missing:
             return tail
-        room = max(0, self._ring_cap - len(LEFT_OUT % self.total))
-        kept = tail[len(tail) - min(len(tail), room) :]
-        line = LEFT_OUT % (missing + len(tail) - len(kept))
-        return line[: self._ring_cap] + kept
+        missed = MISSED if self.gap else b""  # again, in case the first is among what is left out
+        room = max(0, self._ring_cap - len(LEFT_OUT % self.total) - len(missed))
+        kept = missed + tail[len(tail) - min(len(tail), room) :]
+        line = LEFT_OUT % max(0, missing + len(tail) - len(kept))
+        return (line + kept)[: self._ring_cap]
 
     def _tail(self) -> bytes:
         over = self.total - self._head_cap

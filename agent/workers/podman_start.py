@@ -36,6 +36,7 @@ def start(api: Api, watches: Watches, args: StartArgs) -> Order:
         # Made by a driver that died: what it would mount may have been brought anew since.
         folder.forget_order()
         discard(api, name)
+        folder.forget_log()
     steps: dict[str, float] = {}
     try:
         _create(api, args, steps)
@@ -44,6 +45,7 @@ def start(api: Api, watches: Watches, args: StartArgs) -> Order:
         watches.abandon(work.execution_id)
         folder.forget_order()
         discard(api, name)
+        folder.forget_log()
         raise ExecutionFailed(_failed(refused)) from refused
 
 

@@ -87,7 +87,6 @@ async def test_a_fork_bomb_meets_its_limit(executor: PodmanExecutor, tmp_path: P
     assert b"fork" in (tmp_path / "results/stderr").read_bytes()
 
 
-@pytest.mark.long
 async def test_a_log_flood_keeps_head_and_tail_and_counts_all(executor: PodmanExecutor, tmp_path: Path):
     script = "seq 1 3000000; echo oops >&2; echo last"
     work = shell(tmp_path, script, stream_cap=64 * 1024)

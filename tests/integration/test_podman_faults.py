@@ -15,6 +15,7 @@ from agent.executors.base import Handle, Mount
 from agent.executors.podman import PodmanExecutor
 from agent.executors.podman_driver import ROOT
 from agent.executors.podman_service import PodmanService
+from agent.workers.podman_ring import MISSED
 from tests.support.podman import IMAGE, TestPodman, podman_fixture, podman_parts_fixture  # noqa: F401
 from tests.support.podman_work import executor_fixture, printed, shell  # noqa: F401
 from wire.clock import monotonic
@@ -105,6 +106,28 @@ async def test_work_goes_on_when_the_driver_is_killed(executor: PodmanExecutor, 
     os.kill(first, signal.SIGKILL)
     await waiting
     assert executor.driver.pid != first
+
+
+async def test_a_flood_whose_driver_is_killed_is_counted_or_said_to_be_incomplete(
+    executor: PodmanExecutor, tmp_path: Path
+):
+    handle = await executor.start(shell(tmp_path, "seq 1 3000000; echo last; exit 9", stream_cap=64 * 1024))
+    waiting = asyncio.create_task(executor.wait(handle))
+    async with asyncio.timeout(60):
+        while not list((tmp_path / "run").glob("container.log.[1-9]")):
+            await asyncio.sleep(0.01)
+    first = executor.driver.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(120):
+        report = await waiting
+    assert (report.exit_code, report.reason) == (9, None)
+    kept = (tmp_path / "results/stdout").read_bytes()
+    assert kept.startswith(b"1\n2\n3\n")
+    assert kept.endswith(b"3000000\nlast\n")
+    whole = sum(len(f"{number}\n") for number in range(1, 3_000_001)) + len("last\n")
+    assert report.stdout_bytes == whole or MISSED in kept
+    assert not list((tmp_path / "run").glob("container.log*"))
 
 
 async def test_work_goes_on_when_the_service_is_killed(executor: PodmanExecutor, podman: TestPodman, tmp_path: Path):
