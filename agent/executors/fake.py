@@ -1,7 +1,8 @@
 """An executor without programs: it pretends by script, for tests of everything around executors and for demonstrations.
 
-Parameters: `run_for` seconds, `exit_code`, `stdout`, `stderr`, `files` ({"output/name": text}), `fail_start`
-(message), `reason` (code with which the work ends), `vanish` (ends without a report), `ignore_stop`.
+Parameters: `run_for` seconds, `until` (a file whose coming ends it sooner), `exit_code`, `stdout`, `stderr`, `files`
+({"output/name": text}), `fail_start` (message), `reason` (code with which the work ends), `vanish` (ends without a
+report), `ignore_stop`.
 Its work is a file with a start time, so it goes on while the agent is away and is found again.
 """
 
@@ -17,6 +18,7 @@ from agent.executors.run_folder import RunFolder, Started
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
 
+_LOOK_AGAIN = 0.02
 _VANISHED = Reason("vanished", "the fake work ended without leaving a report")
 
 
@@ -24,6 +26,7 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the fake work does."""
 
     run_for: float = 0.0
+    until: str = ""
     exit_code: int = 0
     stdout: str = ""
     stderr: str = ""
@@ -87,7 +90,7 @@ class FakeExecutor:
                 if folder.report() is None:
                     return ExitReport(reason=_VANISHED)
             else:
-                await _either(stopped, left)
+                await _either(stopped, min(left, _LOOK_AGAIN) if play.script.until else left)
         return report
 
     async def stop(self, handle: Handle, grace: float, reason: Reason) -> None:
@@ -157,6 +160,8 @@ def _same_boot(folder: RunFolder) -> bool:
 
 def _end(play: Play) -> float:
     run_for = play.script.run_for
+    if play.script.until and Path(play.script.until).exists():
+        return play.began
     return play.began + (run_for if play.work.timeout is None else min(run_for, play.work.timeout))
 
 

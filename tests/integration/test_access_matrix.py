@@ -116,7 +116,7 @@ async def opened(people, role, path, query="namespace=theirs"):
     async def send(message):
         said.append(message)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await people.bench.api(scope, receive, send)
     return [message["type"] for message in said], next((m["text"] for m in said if "text" in m), "")
 

@@ -97,7 +97,7 @@ SERVE = 'mkdir /tmp/w; echo "$TENDER_JOB_ID" > /tmp/w/id; echo up; exec httpd -f
 
 async def fetch(port: int, host: str = "127.0.0.1") -> str:
     """What the work serves."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 reader, writer = await asyncio.open_connection(host, port)

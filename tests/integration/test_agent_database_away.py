@@ -29,11 +29,13 @@ def locked(path: Path) -> Iterator[None]:
 
 
 async def test_an_end_that_cannot_be_committed_is_committed_later(bench: AgentBench, caplog: pytest.LogCaptureFixture):
+    go = bench.data.parent / "go"
     async with bench.agent() as parts:
         await bench.hub.online()
-        await bench.hub.auction("e-1", fake_job(run_for=1.0, stdout="kept"))
+        await bench.hub.auction("e-1", fake_job(run_for=600.0, until=str(go), stdout="kept"))
         await bench.hub.status("e-1", E.RUNNING)
         with locked(bench.data / "agent.db"), caplog.at_level(logging.ERROR):
+            go.touch()
             await eventually(lambda: "e-1: completed could not be committed" in caplog.text)
             assert "another program holds the database locked" in caplog.text
         assert (await bench.hub.status("e-1", E.COMPLETED)).stdout == "kept"

@@ -4,19 +4,39 @@ import asyncio
 import hashlib
 import os
 import signal
+from typing import Any
 
+import msgspec
 import pytest
 
 from agent.executors.processes import boot_id
 from tests.support.agent_bench import AgentBench, agent_bench, eventually, rewrite, stored
 from tests.support.hub_double import fake_job, wasm_job
+from tests.support.scenario import Notebook, Traced
 from tests.support.wat import Program
 from wire import messages as m
-from wire.jobs.job import Retry
+from wire.jobs.job import InputSource, Job, Retry, Source
 from wire.states import Desired, NodeState
 from wire.states import ExecutionState as E
 
 __all__ = ["agent_bench"]
+
+
+def until_told(bench: AgentBench, **script: Any) -> Job:
+    """A job that runs until `told` ends it."""
+    return fake_job(run_for=600.0, until=str(bench.data.parent / "go"), **script)
+
+
+def told(bench: AgentBench) -> None:
+    (bench.data.parent / "go").touch()
+
+
+def noting(bench: AgentBench, notebook: Notebook, program: Program) -> Job:
+    """A job that runs this program with the notebook as its first folder."""
+    job = wasm_job(blob(bench, program))
+    folder = InputSource(source=Source("localDirectory", notebook.source()["Source"]["Params"]), target="/notebook")
+    task = msgspec.structs.replace(job.task, input_sources=[folder, *job.task.input_sources])
+    return msgspec.structs.replace(job, tasks=[task])
 
 
 def blob(bench: AgentBench, program: Program) -> str:
@@ -38,14 +58,16 @@ async def pid_of(bench: AgentBench, execution_id: str) -> int:
 
 
 async def test_work_goes_on_when_the_agent_is_killed_and_is_reported_once(bench: AgentBench):
+    notebook = Notebook(bench.data.parent / "notebook")
     await bench.spawn()
     await bench.hub.online()
-    await bench.hub.auction("e-1", wasm_job(blob(bench, Program().print("before\n").sleep(4.0).print("after\n"))))
+    await bench.hub.auction("e-1", noting(bench, notebook, Traced().print("before\n").wait_for().print("after\n")))
     await bench.hub.status("e-1", E.RUNNING)
     await bench.end(signal.SIGKILL)
     pid = await pid_of(bench, "e-1")
     os.kill(pid, 0)
     await bench.spawn()
+    notebook.go()
     done = await bench.hub.status("e-1", E.COMPLETED)
     assert done.stdout == "before\nafter\n"
     assert await bench.end(signal.SIGTERM) == 0
@@ -54,11 +76,13 @@ async def test_work_goes_on_when_the_agent_is_killed_and_is_reported_once(bench:
 
 
 async def test_what_ended_while_the_agent_was_away_is_reported_when_it_is_back(bench: AgentBench):
+    notebook = Notebook(bench.data.parent / "notebook")
     await bench.spawn()
     await bench.hub.online()
-    await bench.hub.auction("e-1", wasm_job(blob(bench, Program().sleep(1.0).print("alone"))))
+    await bench.hub.auction("e-1", noting(bench, notebook, Traced().wait_for().print("alone")))
     await bench.hub.status("e-1", E.RUNNING)
     await bench.end(signal.SIGKILL)
+    notebook.go()
     await eventually((bench.data / "executions/e-1/run/report.json").exists)
     await bench.spawn()
     assert (await bench.hub.status("e-1", E.COMPLETED)).stdout == "alone"
@@ -67,9 +91,10 @@ async def test_what_ended_while_the_agent_was_away_is_reported_when_it_is_back(b
 async def test_a_clean_stop_says_goodbye_and_leaves_the_work_alone(bench: AgentBench):
     await bench.spawn()
     await bench.hub.online()
-    await bench.hub.auction("e-1", fake_job(run_for=2.0))
+    await bench.hub.auction("e-1", until_told(bench))
     await bench.hub.status("e-1", E.RUNNING)
     assert await bench.end(signal.SIGTERM) == 0
+    told(bench)
     goodbye = await bench.hub.until(
         lambda: [said for said in bench.hub.all(m.NodeStatus) if said.state is NodeState.OFFLINE]
     )
@@ -84,7 +109,7 @@ async def test_a_second_agent_on_the_same_folder_refuses_to_start(bench: AgentBe
     first = bench.process
     await bench.spawn()
     assert bench.process is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await bench.process.wait() == 1
     bench.process = first
 
@@ -102,9 +127,10 @@ async def test_the_agent_waits_for_a_broker_that_is_not_there(bench: AgentBench)
 async def test_work_that_ends_without_a_broker_is_reported_when_it_is_back(bench: AgentBench):
     async with bench.agent() as parts:
         await bench.hub.online()
-        await bench.hub.auction("e-1", fake_job(run_for=1.0, stdout="offline"))
+        await bench.hub.auction("e-1", until_told(bench, stdout="offline"))
         await bench.hub.status("e-1", E.RUNNING)
         await bench.broker_away()
+        told(bench)
         await eventually(lambda: parts.store.executions.known["e-1"].state is E.COMPLETED)
         await bench.broker_back()
         assert (await bench.hub.status("e-1", E.COMPLETED)).stdout == "offline"
@@ -193,9 +219,10 @@ async def reboot(bench: AgentBench) -> None:
 async def test_work_that_a_reboot_cut_off_runs_again_without_the_hub(bench: AgentBench):
     async with bench.agent():
         await bench.hub.online()
-        await bench.hub.auction("e-1", fake_job(run_for=3.0, stdout="again"))
+        await bench.hub.auction("e-1", until_told(bench, stdout="again"))
         await bench.hub.status("e-1", E.RUNNING)
     await reboot(bench)
+    told(bench)
     async with bench.agent():
         done = await bench.hub.status("e-1", E.COMPLETED)
         assert (done.stdout, done.attempts) == ("again", 2)
@@ -204,7 +231,7 @@ async def test_work_that_a_reboot_cut_off_runs_again_without_the_hub(bench: Agen
 async def test_a_reboot_before_the_start_was_committed_is_known_as_such(bench: AgentBench):
     async with bench.agent():
         await bench.hub.online()
-        await bench.hub.auction("e-1", fake_job(run_for=3.0, retry=Retry(on=["system"])))
+        await bench.hub.auction("e-1", until_told(bench, retry=Retry(on=["system"])))
         await bench.hub.status("e-1", E.RUNNING)
     await reboot(bench)
     await rewrite(bench.data, "UPDATE executions SET state = 'accepted', handle = NULL")
@@ -217,7 +244,7 @@ async def test_a_reboot_before_the_start_was_committed_is_known_as_such(bench: A
 async def test_work_that_must_not_run_twice_fails_after_a_reboot(bench: AgentBench):
     async with bench.agent():
         await bench.hub.online()
-        await bench.hub.auction("e-1", fake_job(run_for=3.0, retry=Retry(on=["exit"])))
+        await bench.hub.auction("e-1", until_told(bench, retry=Retry(on=["exit"])))
         await bench.hub.status("e-1", E.RUNNING)
     await reboot(bench)
     async with bench.agent():

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.support.hub_bench import until
-from tests.support.hub_process import wasm_job
+from tests.support.hub_process import PATIENT, wasm_job
 from wire.states import ExecutionState as E
 
 MODULE = b"\0asm\1\0\0\0" + bytes(4000)
@@ -292,7 +292,7 @@ async def test_why_tells_every_answer_also_while_the_auction_is_open(bench):
     north, south = await bench.node("north"), await bench.node("south")
     north.on_invite = lambda i: north.decline(i, "battery", "12 % left")
     south.on_invite = lambda _: None
-    job_id = await bench.submit(wasm_job())
+    job_id = await bench.submit(wasm_job(**PATIENT))
     await until(lambda: any(a.answers for a in bench.hub.board.auctions.values()))
     (tender,) = (await bench.get(f"jobs/{job_id}/why"))["Tenders"]
     assert {b["NodeName"]: b["Outcome"] for b in tender["Bids"]} == {"north": "declined", "south": "waiting"}

@@ -81,7 +81,7 @@ async def test_a_node_that_is_away_is_said_at_once(bench, state):
     node.keeps(FILES)
     _, x = await completed(bench, node)
     await node.say(Channel.STATE, m.NodeStatus(ep=1, state=state))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         body = await refused(bench, x, 503)
     assert body["Message"] == f"node north ({node.id}) keeps the result and is {state}"
     assert "tender node list" in body["Hint"]

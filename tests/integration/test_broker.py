@@ -34,7 +34,7 @@ async def let_in(port: int, context: ssl.SSLContext | None, user: str = "") -> b
     body = b"\x00\x04MQTT\x05" + (b"\x82" if user else b"\x02") + struct.pack("!HB", 30, 0) + b"\x00\x02me"
     body += struct.pack("!H", len(user)) + user.encode() if user else b""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", port, ssl=context, server_hostname="localhost" if context else None
             )

@@ -115,7 +115,7 @@ async def test_the_proxy_ends_with_its_work_and_runs_without_rights(executor, tm
     assert "Uid:\t65534\t65534\t65534\t65534" in status
     assert "CapEff:\t0000000000000000" in status
     await executor.remove(handle)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while proxies(tmp_path):
             await asyncio.sleep(0.01)
 

@@ -36,7 +36,7 @@ class Bench:
         writer.write(text.replace("{port}", str(self.server)).replace("\n", "\r\n").encode() + more)
         if end:
             writer.write_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             got = await reader.read()
         writer.transport.abort()
         return got
@@ -220,7 +220,7 @@ async def test_more_connections_than_it_takes_are_told_to_come_again(bench):
     assert (await reader.read()).startswith(b"HTTP/1.1 503 busy")
     for one in [*writers, writer]:
         one.transport.abort()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await bench.get("www.plant.example")).startswith(b"HTTP/1.1 200"):
             await asyncio.sleep(0.01)
 

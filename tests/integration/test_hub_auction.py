@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.support.hub_process import HubProcess, wasm_job
+from tests.support.hub_process import PATIENT, HubProcess, wasm_job
 from tests.support.node_double import NodeDouble
 from wire import messages as m
 from wire.failures import Reason
@@ -22,14 +22,14 @@ async def hub(tmp_path):
 
 
 async def until(node: NodeDouble, condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             node.changed.clear()
             await node.changed.wait()
 
 
 async def online(hub: HubProcess, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len((await hub.get("nodes", **{"filter-status": "connected"}))["Nodes"]) < count:
             await asyncio.sleep(0.02)
 
@@ -46,7 +46,7 @@ async def nodes(hub, tmp_path):
 
 
 async def test_a_job_is_tendered_to_all_awarded_to_one_and_completed_with_a_receipt(hub, nodes):
-    job_id = await hub.submit(wasm_job())
+    job_id = await hub.submit(wasm_job(**PATIENT))
     job = await hub.finished(job_id)
     assert job["State"]["StateType"] == "Completed"
     assert [len(node.invitations) for node in nodes] == [1, 1, 1]
@@ -66,7 +66,7 @@ async def test_the_best_bid_wins_and_declines_keep_their_reasons(hub, nodes):
     north.on_invite = lambda i: north.decline(i, "battery", "12 % left")
     south.on_invite = lambda i: msgspec.structs.replace(south.bid(i), score=10)
     east.on_invite = lambda i: msgspec.structs.replace(east.bid(i), score=90)
-    job_id = await hub.submit(wasm_job())
+    job_id = await hub.submit(wasm_job(**PATIENT))
     await hub.finished(job_id)
     assert len(east.orders) == 1
     (tender,) = (await hub.get(f"jobs/{job_id}/why"))["Tenders"]
@@ -77,7 +77,7 @@ async def test_the_best_bid_wins_and_declines_keep_their_reasons(hub, nodes):
 async def test_a_job_that_all_nodes_decline_fails_with_counted_reasons(hub, nodes):
     for node in nodes:
         node.on_invite = node.decline
-    job_id = await hub.submit(wasm_job())
+    job_id = await hub.submit(wasm_job(**PATIENT))
     job = await hub.finished(job_id)
     assert job["State"]["StateType"] == "Failed"
     assert "3 × hook-said-no: no" in job["State"]["Message"]
@@ -105,7 +105,7 @@ async def test_repeated_reports_are_acknowledged_and_change_nothing(hub, nodes):
     for node in nodes:
         node.script = ()
     job_id = await hub.submit(wasm_job())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while winner is None:
             winner = next((node for node in nodes if node.orders), None)
             await asyncio.sleep(0.01)
@@ -131,7 +131,7 @@ async def test_a_failing_execution_is_retried_on_another_node_then_given_up(hub,
         node.script = (E.ACCEPTED,)
     job_id = await hub.submit(wasm_job(Retry={"Attempts": 2, "Delay": 0}))
     done: set[str] = set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(done) < 2:
             for node in nodes:
                 for order in node.orders:
@@ -173,19 +173,19 @@ async def test_after_kill_9_of_the_hub_the_job_completes_once(hub, nodes):
     for node in nodes:
         node.script = (E.ACCEPTED, E.RUNNING)
     job_id = await hub.submit(wasm_job())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not any(node.orders for node in nodes):
             await asyncio.sleep(0.01)
     winner = next(node for node in nodes if node.orders)
     await until(winner, lambda: any(ack.lanes.get("status", 0) >= 2 for ack in winner.acks))
     await hub.kill9()
     await hub.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await winner.link.connected.wait()
     x = winner.orders[0].execution_id
     status = winner.status(x, E.COMPLETED, exit_code=0)
     row = winner.row(status)
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while not any(x in ack.receipts for ack in winner.acks):
             winner.changed.clear()
             try:

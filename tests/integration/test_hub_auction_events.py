@@ -24,7 +24,7 @@ async def test_the_history_tells_who_declined_and_why_with_code_and_hint(bench):
     north.on_invite = lambda invitation: north.decline(invitation, "memory", "needs 4 GB")
     job_id = await bench.submit(wasm_job())
     found: list[dict[str, object]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not found:
             found = await told(bench, job_id, "Tender")
     event = found[0]

@@ -31,6 +31,11 @@ URLS = {
 }
 
 
+def seconds(code: str) -> str:
+    """Only a time-out is there to come soon; ten seconds is the most that all hooks together may take."""
+    return "500ms" if code == "hub-hook-timeout" else "10s"
+
+
 async def check_fault(folder, hook: dict[str, Any], code: str) -> None:
     """With `decline` the bid is excluded and the job waits; with `accept` it runs, and the fault is told."""
     async with hub_bench(folder / "decline", policy=hooked(hook)) as bench:
@@ -52,14 +57,14 @@ async def check_fault(folder, hook: dict[str, Any], code: str) -> None:
 
 @pytest.mark.parametrize("code", PROGRAMS)
 async def test_a_program_that_fails_does_what_the_owner_says(tmp_path, script, code):
-    await check_fault(tmp_path, script(PROGRAMS[code], timeout="500ms"), code)
+    await check_fault(tmp_path, script(PROGRAMS[code], timeout=seconds(code)), code)
 
 
 @pytest.mark.parametrize("kind", URLS)
 async def test_a_url_that_fails_does_what_the_owner_says(tmp_path, kind):
     async with hook_server() as server:
         server.script, code = URLS[kind]
-        hook = {"name": "policy", "http": f"http://127.0.0.1:{server.port}/", "timeout": "500ms"}
+        hook = {"name": "policy", "http": f"http://127.0.0.1:{server.port}/", "timeout": seconds(code)}
         await check_fault(tmp_path, hook, code)
 
 
@@ -94,7 +99,7 @@ async def test_a_hanging_hook_holds_an_auction_up_no_longer_than_its_time(tmp_pa
         began = time.monotonic()
         job_id = await bench.submit(patient())
         assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25  # the window is longer, and so is the hook
         assert {bid["Outcome"] for bid in (await bids(bench, job_id)).values()} == {"won", "lost"}
 
 
@@ -114,7 +119,7 @@ async def test_hooks_are_asked_while_other_nodes_still_answer_and_a_silent_one_c
     async with hub_bench(tmp_path / "hub", policy=hooked(hook)) as bench:
         north, south = await bench.node("north"), await bench.node("south")
         south.on_invite = lambda _: None
-        job_id = await bench.submit(wasm_job(Bidding={"Window": "1s"}))
+        job_id = await bench.submit(wasm_job(Bidding={"Window": "5s"}))
         auction = await until(lambda: next(iter(bench.hub.board.auctions.values()), None))
         await until(lambda: auction.judgements)
         assert not auction.over

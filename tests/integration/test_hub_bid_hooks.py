@@ -8,7 +8,7 @@ import pytest
 from tests.support.bid_hooks import JSON, bids, counted, ended, hooked, patient, script_fixture, tenders, told
 from tests.support.hookserver import hook_server, plain
 from tests.support.hub_bench import hub_bench, until
-from tests.support.hub_process import HubProcess, wasm_job
+from tests.support.hub_process import PATIENT, HubProcess, wasm_job
 from tests.support.node_double import NodeDouble
 from wire.resources import Resources
 
@@ -29,7 +29,7 @@ esac
         north.on_invite = lambda i: north.bid(i, score=100)
         south.on_invite = lambda i: south.bid(i, score=20)
         east.on_invite = lambda i: east.bid(i, score=40)
-        job_id = await bench.submit(wasm_job())
+        job_id = await bench.submit(wasm_job(**PATIENT))
         assert (await bench.finished(job_id))["State"]["StateType"] == "Completed"
         found = await bids(bench, job_id)
         assert {name: bid["Outcome"] for name, bid in found.items()} == {
@@ -98,9 +98,9 @@ async def test_a_job_that_goes_to_every_node_keeps_off_those_that_a_hook_exclude
     hook = script("""case "$(cat)" in *'"node_name":"north"'*) exit 3;; esac""")
     async with hub_bench(tmp_path / "hub", policy=hooked(hook)) as bench:
         north, south = await bench.node("north"), await bench.node("south")
-        job_id = await bench.submit(wasm_job(Type=kind))
+        job_id = await bench.submit(wasm_job(Type=kind, **PATIENT))
         await until(lambda: south.orders)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len([one for one in await tenders(bench, job_id) if one["State"] != "open"]) < 2:
                 await asyncio.sleep(0.01)
         assert north.orders == []
@@ -134,10 +134,10 @@ async def test_a_hub_process_asks_the_hooks_of_its_policy_file(tmp_path, script)
             nodes = [NodeDouble(name) for name in ("north", "south")]
             for node in nodes:
                 await node.join(await hub.token(), tmp_path / node.name)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len((await hub.get("nodes", **{"filter-status": "connected"}))["Nodes"]) < 2:
                     await asyncio.sleep(0.02)
-            job_id = await hub.submit(wasm_job())
+            job_id = await hub.submit(wasm_job(**PATIENT))
             assert (await hub.finished(job_id))["State"]["StateType"] == "Completed"
             (tender,) = (await hub.get(f"jobs/{job_id}/why"))["Tenders"]
             found = {bid["NodeName"]: (bid["Outcome"], bid["Ranks"].get("hook")) for bid in tender["Bids"]}

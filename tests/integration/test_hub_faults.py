@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.support.hub_bench import until
-from tests.support.hub_process import wasm_job
+from tests.support.hub_process import PATIENT, wasm_job
 from wire import messages as m
 from wire.failures import Reason
 from wire.link import Packet
@@ -111,7 +111,7 @@ async def test_a_job_that_is_stopped_during_its_auction_never_starts(bench):
 async def test_a_tender_of_a_job_that_ended_is_closed_with_its_answers_and_bidders_are_told(bench):
     north, south = await bench.node("north"), await bench.node("south")
     south.on_invite = lambda _: None
-    job_id = await bench.submit(wasm_job())
+    job_id = await bench.submit(wasm_job(**PATIENT))
     await until(lambda: any(a.answers for a in bench.hub.board.auctions.values()))
     await bench.call("DELETE", f"jobs/{job_id}")
     await bench.finished(job_id)
@@ -124,7 +124,7 @@ async def test_a_tender_of_a_job_that_ended_is_closed_with_its_answers_and_bidde
 async def test_a_job_that_changed_during_its_auction_runs_in_its_new_version_only(bench):
     node = await bench.node("north")
     node.on_invite = lambda _: None
-    job_id = await bench.submit(wasm_job(Name="changing"))
+    job_id = await bench.submit(wasm_job(Name="changing", **PATIENT))
     tender_id = await until(lambda: next(iter(bench.hub.board.auctions), None))
     node.on_invite = node.bid
     await bench.submit(wasm_job(Name="changing", Priority=5))
@@ -154,7 +154,7 @@ async def test_a_bid_of_a_node_that_was_rejected_meanwhile_does_not_win(bench):
     north, south = await bench.node("north"), await bench.node("south")
     north.on_invite = lambda i: north.bid(i, 100)
     south.on_invite = lambda _: None
-    job_id = await bench.submit(wasm_job())
+    job_id = await bench.submit(wasm_job(**PATIENT))
     tender_id = await until(lambda: next((t for t, a in bench.hub.board.auctions.items() if a.answers), None))
     await bench.call("PUT", f"nodes/{north.id}", json={"Action": "reject"})
     await south.say(Channel.BID, m.Bid(ep=1, tender_id=tender_id, bid=True, score=0), tender_id)
@@ -222,12 +222,12 @@ async def test_what_was_given_up_is_not_ordered_again(bench):
     x = node.orders[0].execution_id
     asks = m.Response(ep=1, args={"execution_id": x})
     await node.say(Channel.RESPONSE, asks, "spec")
-    await until(lambda: len(node.orders) == 2)
+    await until(lambda: len(node.repeats) == 1)
     await bench.call("DELETE", f"jobs/{job_id}")
     await bench.finished(job_id)
     await node.say(Channel.RESPONSE, asks, "spec")
     await until(lambda: any(item.verb is Desired.STOP for want in node.wants for item in want.items))
-    assert len(node.orders) == 2
+    assert len(node.repeats) == 1
 
 
 async def test_nobody_gets_the_order_of_another_node(bench):
@@ -279,7 +279,7 @@ async def test_a_node_cannot_outbid_all_others_by_a_score_beyond_the_scale(bench
     greedy.on_invite = lambda i: greedy.bid(i, 1e9)
     greedy.script = ()
     honest.on_invite = lambda i: honest.bid(i, 90)
-    job_id = await bench.submit(wasm_job(Constraints=[{"Key": "favour_zone", "Operator": "exists"}]))
+    job_id = await bench.submit(wasm_job(Constraints=[{"Key": "favour_zone", "Operator": "exists"}], **PATIENT))
     (tender,) = await until(lambda: bench.hub.board.jobs[job_id].tenders)
     await until(lambda: greedy.orders or honest.orders)
     (tender,) = await tenders(bench, job_id)

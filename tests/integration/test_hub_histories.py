@@ -133,7 +133,7 @@ class History:
             node.on_invite = node.bid
             await node.say(Channel.STATE, m.NodeStatus(ep=1, state=NodeState.ONLINE, next=30))
             await self.stop_or_complete(node)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             for name in self.jobs:
                 job = await self.bench.finished(name)
                 assert job["State"]["StateType"] in {"Completed", "Failed", "Stopped"}

@@ -1,5 +1,6 @@
 """What the history tells beside the plain way: time-outs, shortage, absence, return, and what was settled then."""
 
+import msgspec
 import pytest
 
 from tests.integration.test_hub_away import DAY, another, come_back, leave, started, states
@@ -34,10 +35,14 @@ def what(event, *names):
 async def test_a_job_that_takes_too_long_says_so_and_why_its_execution_ends(bench):
     node = await bench.node("north")
     node.script = (E.ACCEPTED, E.RUNNING)
-    job_id = await bench.submit(timed(TotalTimeout=1))
+    job_id = await bench.submit(timed(TotalTimeout=600))
+    await until(lambda: states(bench, job_id) == ["running"])
+    live = bench.hub.board.jobs[job_id]
+    live.job = msgspec.structs.replace(live.job, queued_since=live.job.queued_since - 600 * 10**9)
+    bench.hub.dispatcher.wake(job_id)
     assert (await bench.finished(job_id))["State"]["StateType"] == "Failed"
     (event,) = await events(bench, job_id, "Job Timeout")
-    assert event["Message"] == "Job timed out after 1 s"
+    assert event["Message"] == "Job timed out after 600 s"
     assert what(event) == ("true", "total-timeout", "true")
     assert what(event, "NewState", "FailsExecution") == ("Failed", "true")
     assert "Timeouts.TotalTimeout" in event["Details"]["Hint"]

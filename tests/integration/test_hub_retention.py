@@ -126,7 +126,7 @@ async def test_the_history_of_what_is_over_is_thinned_out_to_ends_and_errors(ben
     await bench.finished(job_id)
     node.script = (E.ACCEPTED, E.RUNNING)
     lives = await bench.submit(wasm_job())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while [e["Tender"]["State"] for e in await bench.executions(lives)] != ["running"]:
             await asyncio.sleep(0.005)
     before = [await bench.get(f"jobs/{one}/history") for one in (job_id, lives)]

@@ -109,7 +109,7 @@ async def test_an_owner_that_cannot_count_its_epoch_gets_its_link_when_it_can(br
     owner.no_epochs = 1
     async with linked(broker, owner):
         assert owner.link is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await owner.link.connected.wait()
         assert "disk is full" in owner.downs[0]
 

@@ -18,10 +18,10 @@ MEMORY = Resources(memory=64 << 20)
 
 
 async def test_a_program_that_hears_term_ends_at_once(executor: PodmanExecutor, tmp_path: Path):
-    handle = await executor.start(shell(tmp_path, "echo up; exec sleep 60"))
+    handle = await executor.start(shell(tmp_path, "echo up; exec sleep 600"))
     await printed(tmp_path, executor, handle, b"up")
-    async with asyncio.timeout(20):
-        await executor.stop(handle, 60, CANCELLED)
+    async with asyncio.timeout(60):
+        await executor.stop(handle, 600, CANCELLED)
         report = await executor.wait(handle)
     assert (report.reason, report.exit_code) == (CANCELLED, None)
     await executor.stop(handle, 60, Reason("other", "a second stop changes nothing"))

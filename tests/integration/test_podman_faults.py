@@ -13,12 +13,13 @@ import pytest
 
 from agent.executors.base import Handle, Mount
 from agent.executors.podman import PodmanExecutor
+from agent.executors.podman_calls import FoundAll, ListArgs
 from agent.executors.podman_driver import ROOT
 from agent.executors.podman_service import PodmanService
 from agent.workers.podman_ring import MISSED
+from tests.support.looplag import responsive
 from tests.support.podman import IMAGE, TestPodman, podman_fixture, podman_parts_fixture  # noqa: F401
 from tests.support.podman_work import executor_fixture, printed, shell  # noqa: F401
-from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
 
 TICKING = "i=0; while [ $i -lt 15 ]; do i=$((i+1)); echo tick $i; sleep 0.2; done; exit 9"
@@ -62,7 +63,7 @@ async def test_work_goes_on_when_the_core_is_killed(executor: PodmanExecutor, po
     assert core.stdin is not None
     assert core.stdout is not None
     core.stdin.write(order)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         said = msgspec.json.decode(await core.stdout.readline(), type=Handle)
     core.kill()
     await core.wait()
@@ -188,49 +189,38 @@ async def test_work_cut_off_by_a_restart_of_the_box_is_neither_success_nor_start
 
 
 async def test_a_service_that_hangs_is_named_and_never_blocks_the_core(podman: TestPodman, tmp_path: Path):
-    executor = PodmanExecutor(podman.socket, node="node-1", deadline=1)
-    handle = await executor.start(shell(tmp_path / "a", "echo up; exec sleep 60", "e-1"))
+    executor = PodmanExecutor(podman.socket, node="node-1")
+    handle = await executor.start(shell(tmp_path / "a", "echo up; exec sleep 600", "e-1"))
     waiting = asyncio.create_task(executor.wait(handle))
+    hasty = PodmanExecutor(podman.socket, node="node-1", deadline=1)
     podman.freeze()
-    began = monotonic()
-    facts = await executor.facts()
+    facts = await hasty.facts()
     assert not facts.available
     assert "did not answer within 1 s" in facts.why
-    calls = [executor.start(shell(tmp_path / "b", "true", "e-2")), executor.found()]
-    calls.append(executor.stop(handle, 0, Reason("cancelled", "enough")))
-    slowest = asyncio.create_task(_slowest_turn())
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    slowest.cancel()
+    calls = [hasty.start(shell(tmp_path / "b", "true", "e-2")), hasty.found()]
+    calls.append(hasty.stop(handle, 0, Reason("cancelled", "enough")))
+    with responsive(1):
+        answers = await asyncio.gather(*calls, return_exceptions=True)
     assert [answer.reason.code for answer in answers if isinstance(answer, ExecutionFailed)] == [
         "runtime-unresponsive"
     ] * 3
-    assert monotonic() - began < 20
-    with pytest.raises(asyncio.CancelledError):
-        await slowest
     assert not waiting.done()
+    await hasty.close()
     podman.thaw()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await executor.stop(handle, 0, Reason("cancelled", "now it answers"))
         assert (await waiting).reason == Reason("cancelled", "now it answers")
     await executor.close()
 
 
-async def _slowest_turn() -> None:
-    """Fails when the loop is held up for a second."""
-    while True:
-        began = monotonic()
-        await asyncio.sleep(0.01)
-        assert monotonic() - began < 1
-
-
 async def test_a_driver_that_hangs_is_replaced(podman: TestPodman, tmp_path: Path):
-    executor = PodmanExecutor(podman.socket, node="node-1", deadline=1)
-    handle = await executor.start(shell(tmp_path, "exec sleep 60"))
+    executor = PodmanExecutor(podman.socket, node="node-1")
+    handle = await executor.start(shell(tmp_path, "exec sleep 600"))
     first = executor.driver.pid
     assert first is not None
     os.kill(first, signal.SIGSTOP)
     with pytest.raises(ExecutionFailed) as caught:
-        await executor.found()
+        await executor.driver.call("list", ListArgs("node-1"), FoundAll, within=1)
     assert caught.value.reason.code == "runtime-unresponsive"
     assert await executor.found() == [handle]
     assert executor.driver.pid != first
@@ -238,12 +228,12 @@ async def test_a_driver_that_hangs_is_replaced(podman: TestPodman, tmp_path: Pat
 
 
 async def test_the_driver_leaves_when_it_has_nothing_to_do(podman: TestPodman, tmp_path: Path):
-    executor = PodmanExecutor(podman.socket, node="node-1", idle=0.2)
-    handle = await executor.start(shell(tmp_path, "sleep 1"))
+    executor = PodmanExecutor(podman.socket, node="node-1", idle=1)
+    handle = await executor.start(shell(tmp_path, "sleep 2"))
     child = executor.driver.pid
     await executor.wait(handle)
     assert executor.driver.pid == child, "it stays while somebody waits for a container"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while executor.driver.pid is not None:
             await asyncio.sleep(0.02)
     assert await executor.found() == [handle]
@@ -254,14 +244,14 @@ async def test_a_managed_service_is_started_again_and_leaves_the_containers(podm
     folder = podman.folder / "managed"
     service = PodmanService(folder, socket=podman.folder / "m")
     await service.start()
-    executor = PodmanExecutor(service.socket, node="node-1", deadline=5)
+    executor = PodmanExecutor(service.socket, node="node-1", deadline=30)
     facts = await executor.facts()
     assert facts.available
     first = service.pid
     assert first is not None
     assert Path(f"/proc/{first}/cwd").readlink() == Path("/"), "conmon leaves files where its ancestors stand"
     os.kill(first, signal.SIGKILL)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (await executor.facts()).available:
             await asyncio.sleep(0.05)
     assert service.pid != first

@@ -40,7 +40,7 @@ async def ends_when_there_is_room(
     await eventually(lambda: stdout.exists() and stdout.read_bytes() == b"before\n")
     disk.fill()
     (go / "now").touch()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await is_over(podman):
             await asyncio.sleep(0.05)
     done, _ = await asyncio.wait({waiting}, timeout=3)
@@ -63,7 +63,7 @@ async def test_its_end_waits_also_for_a_driver_that_is_replaced_meanwhile(
     handle = await started(executor, disk, tmp_path / "go", WAITS)
     disk.fill()
     (tmp_path / "go" / "now").touch()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await is_over(podman):
             await asyncio.sleep(0.05)
     await executor.close()

@@ -8,7 +8,7 @@ import pytest
 
 from hub.policy import read
 from tests.support.hub_bench import hub_bench, until
-from tests.support.hub_process import wasm_job
+from tests.support.hub_process import PATIENT, wasm_job
 from wire import clock
 from wire import messages as m
 from wire.resources import Resources
@@ -221,7 +221,7 @@ async def test_data_that_lies_on_a_node_draws_the_job_there(tmp_path):
         near, far = await bench.node("near"), await bench.node("far")
         near.on_invite = lambda i: msgspec.structs.replace(near.bid(i, 40), locality=1.0)
         far.on_invite = lambda i: far.bid(i, 50)
-        job_id = await bench.submit(job())
+        job_id = await bench.submit(job(**PATIENT))
         await bench.finished(job_id)
         assert (await bench.executions(job_id))[0]["Tender"]["NodeName"] == "near"
         (tender,) = (await bench.get(f"jobs/{job_id}/why"))["Tenders"]

@@ -29,7 +29,7 @@ async def test_a_warm_child_takes_the_next_order_and_an_idle_one_leaves(tmp_path
             )
             assert values["size"] == "4"
     assert len(set(pids)) == 1
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while Path(f"/proc/{pids[0]}/stat").exists():
             await asyncio.sleep(0.05)
     await transfers.close()
@@ -42,7 +42,7 @@ async def test_a_child_that_died_while_it_rested_is_replaced(tmp_path):
         pids: list[int] = []
         await transfers.run(order(site.url, tmp_path), deadline=60, moved=lambda _: pids.extend(transfers.pids()))
         os.kill(pids[0], signal.SIGKILL)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while transfers.resting():
                 await asyncio.sleep(0.02)
         assert (await transfers.run(order(site.url, tmp_path), deadline=60))["size"] == "4"
@@ -60,7 +60,7 @@ async def test_a_cancelled_order_ends_its_child(tmp_path):
     async with web_server() as site:
         site.scripts["/"] = silent
         task = asyncio.create_task(transfers.run(order(site.url + "/", tmp_path), deadline=60))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asked.wait()
         [pid] = transfers.pids()
         task.cancel()
@@ -81,7 +81,7 @@ async def test_closing_fails_the_orders_under_way(tmp_path):
     async with web_server() as site:
         site.scripts["/"] = silent
         task = asyncio.create_task(transfers.run(order(site.url + "/", tmp_path), deadline=60))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asked.wait()
             await transfers.close()
             with pytest.raises(ExecutionFailed, match="ended early"):
@@ -100,7 +100,7 @@ async def test_a_child_leaves_when_its_orders_end_or_make_no_sense(last):
         stderr=asyncio.subprocess.DEVNULL,
         env={"PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await child.communicate(last)
     assert child.returncode is not None
 

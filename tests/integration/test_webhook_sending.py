@@ -115,7 +115,7 @@ async def test_a_redirect_is_not_followed(receiver):
 )
 async def test_whatever_a_receiver_answers_there_is_an_end(receiver, script, result, status):
     receiver.script = script
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await post(
             Sender(LOCAL, whole=0.5 if result is Result.TIMEOUT else 8), f"http://127.0.0.1:{receiver.port}/"
         )

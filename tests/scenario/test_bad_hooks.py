@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.fleet import Fleet
+from tests.support.hub_process import PATIENT
 from tests.support.scenario import answers, completes_once, outcomes, settings, traced_job, until, why
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -23,7 +24,7 @@ case $question in
 *name-crash*) kill -SEGV $$ ;;
 esac
 """
-SLOW = 6
+SLOW = 10
 """Seconds that the hook may take; an auction of nodes with hooks waits for longer."""
 
 
@@ -49,7 +50,7 @@ async def fleet(tmp_path_factory):
     ],
 )
 async def test_a_hook_that_goes_wrong_declines_with_its_own_reason(fleet, notebook, kind, code, says):
-    job_id = await fleet.hub.submit(traced_job(notebook, Name=f"name-{kind}"))
+    job_id = await fleet.hub.submit(traced_job(notebook, Name=f"name-{kind}", **PATIENT))
     job = await fleet.hub.finished(job_id)
     assert job["State"]["StateType"] == "Failed"
     (tender,) = await why(fleet.hub, job_id)
@@ -62,7 +63,7 @@ async def test_a_hook_that_goes_wrong_declines_with_its_own_reason(fleet, notebo
 
 async def test_a_hook_that_hangs_is_ended_at_its_time_out_and_other_jobs_run_meanwhile(fleet, notebook):
     asked = fleet.hub.folder.parent / "asked"
-    hanging = await fleet.hub.submit(traced_job(notebook, Name="name-hang"))
+    hanging = await fleet.hub.submit(traced_job(notebook, Name="name-hang", **PATIENT))
     await until(asked.exists)
     good = await fleet.hub.submit(traced_job(notebook, Name="name-good"))
     await completes_once(fleet, good, notebook)

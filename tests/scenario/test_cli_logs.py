@@ -39,7 +39,7 @@ class Tender:
             setattr(self, name, getattr(self, name) + data.decode())
 
     async def end(self):
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             await asyncio.gather(*self._reading)
             return await self.process.wait()
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.support.fleet import AgentProcess, Fleet
+from tests.support.hub_process import PATIENT
 from tests.support.scenario import (
     Notebook,
     answers,
@@ -70,7 +71,7 @@ async def test_submitted_while_nobody_can_take_it_survives_the_hub(tmp_path, not
 
 
 async def test_tendered_when_the_hub_dies_the_slot_is_tendered_again(gated, gates, notebook):
-    job_id = await gated.hub.submit(traced_job(notebook))
+    job_id = await gated.hub.submit(traced_job(notebook, **PATIENT))
     await answers(gated, job_id, {"north": "waiting", "south": "waiting"})
     await until(lambda: gates["north"].asked and gates["south"].asked)
     await gated.hub.kill9()
@@ -92,8 +93,9 @@ async def test_bid_when_the_node_dies_while_it_decides_another_wins(gated, gates
     await gated.nodes["north"].kill9()
     gates["south"].say("yes")
     await completes_once(gated, job_id, notebook)
-    (tender,) = await why(gated.hub, job_id)
-    assert outcomes(tender) == {"north": "silent", "south": "won"}
+    tenders = [outcomes(tender) for tender in await why(gated.hub, job_id)]
+    assert tenders[0]["north"] == "silent"
+    assert tenders[-1]["south"] == "won"  # in the first, unless it had no time to answer on this machine
     gates["north"].say("yes")
     await gated.nodes["north"].start()
     await until(lambda: _forgot_holds(gated, "north"))
@@ -105,7 +107,7 @@ async def _forgot_holds(fleet: Fleet, name: str) -> bool:
 
 @pytest.mark.long
 async def test_bid_when_the_node_dies_after_its_bid_it_keeps_its_word(gated, gates, notebook):
-    job_id = await gated.hub.submit(traced_job(notebook))
+    job_id = await gated.hub.submit(traced_job(notebook, **PATIENT))
     gates["north"].say("yes")
     (hold,) = await until(lambda: node_rows(gated.nodes["north"], "SELECT tender_id FROM holds"))
     await answers(gated, job_id, {"north": "bid", "south": "waiting"})
@@ -128,7 +130,7 @@ async def _came_back(fleet: Fleet) -> bool:
 
 @pytest.mark.long
 async def test_declined_when_the_node_dies_its_reason_stays(gated, gates, notebook):
-    job_id = await gated.hub.submit(traced_job(notebook))
+    job_id = await gated.hub.submit(traced_job(notebook, **PATIENT))
     gates["north"].say("no")
     await answers(gated, job_id, {"north": "declined", "south": "waiting"})
     await gated.nodes["north"].kill9()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.faults import broker_port, frozen, look_elsewhere, relay_to
 from tests.support.fleet import Fleet
+from tests.support.hub_process import PATIENT
 from tests.support.scenario import (
     Gate,
     Notebook,
@@ -79,7 +80,7 @@ async def awarded_to_north(fleet: Fleet, gates: dict[str, Gate], job_id: str) ->
 
 
 async def test_awarded_when_the_hub_dies_the_winner_gets_the_order_from_the_next_one(gated, gates, notebook):
-    job_id = await gated.hub.submit(traced_job(notebook))
+    job_id = await gated.hub.submit(traced_job(notebook, **PATIENT))
     gates["north"].say("yes")
     await answers(gated, job_id, {"north": "bid", "south": "waiting"})
     with frozen(gated.nodes["north"].pid):

@@ -64,7 +64,10 @@ async def test_a_running_job_is_followed_line_by_line_to_its_end(fleet, notebook
 async def test_without_follow_what_is_there_is_told_and_no_more(fleet, notebook):
     job_id = await fleet.hub.submit(traced_job(notebook, telling("one", "two")))
     await until(lambda: notebook.lines)
-    await in_state(await winner(fleet, job_id), "running")
+    node = await winner(fleet, job_id)
+    x = await in_state(node, "running")
+    printed = node.folder / "data" / "executions" / x / "results" / "stdout"
+    await until(lambda: printed.read_text() == "one\n")
     async with listening(fleet.hub.url, job_id) as log:
         await log.rest()
     assert log.out == "one\n"
@@ -186,7 +189,7 @@ async def test_a_client_that_dies_in_the_middle_is_forgotten(fleet, notebook):
     async with follow(fleet, job_id) as log:
         await log.until("one\n")
         log.socket.transport.abort()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await log.socket.wait_closed()
     notebook.go("go0")
     await completed(fleet.hub, job_id)

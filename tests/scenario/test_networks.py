@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.fleet import Fleet
+from tests.support.hub_process import PATIENT
 from tests.support.podman import IMAGE, TestPodman, podman_parts_fixture  # noqa: F401
 from tests.support.scenario import completed, executions, inline, settings, why
 from tests.support.wat import Program
@@ -46,7 +47,7 @@ async def test_a_wasm_program_has_no_sockets_and_its_submitter_is_told(fleet):
         "InputSources": [inline("main.wasm", Program().print("x").wasm())],
         "Network": {"Type": "HTTP", "Domains": ["example.org"]},
     }
-    job_id = await fleet.hub.submit({"Type": "batch", "Tasks": [task]})
+    job_id = await fleet.hub.submit({"Type": "batch", "Tasks": [task], **PATIENT})
     assert (await fleet.hub.finished(job_id))["State"]["StateType"] == "Failed"
     (tender,) = await why(fleet.hub, job_id)
     said = {bid["NodeName"]: [reason["Message"] for reason in bid["Reasons"]] for bid in tender["Bids"]}

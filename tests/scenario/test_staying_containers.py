@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.scenario.test_killed_containers import NODES, NOTE, WAIT, container_job, containers
-from tests.scenario.test_staying_jobs import RETRY, UPDATE, alive, rolled_out, stopped
+from tests.scenario.test_staying_jobs import FAILING, RETRY, UPDATE, alive, rolled_out, stopped
 from tests.support.faults import house_fixture, stage_fixture  # noqa: F401
 from tests.support.podman import podman_parts_fixture  # noqa: F401
 from tests.support.scenario import executions, until
@@ -32,7 +32,7 @@ async def test_a_service_whose_new_version_fails_goes_back_and_its_containers_ru
     job_id = await hub.submit(staying(notebook, NOTE, WAIT, kind="service", Name="web", Count=2, Update=UPDATE))
     await rolled_out(stage.fleet, job_id, 1)
     assert len(await containers(podman_parts)) == 2
-    await hub.submit(staying(notebook, "exit 3", kind="service", Name="web", Count=2, Update=UPDATE))
+    await hub.submit(staying(notebook, "exit 3", kind="service", Name="web", Count=2, Update=FAILING))
     await rolled_out(stage.fleet, job_id, 2, "failed")
     await rolled_out(stage.fleet, job_id, 3)
     await stopped(stage.fleet, job_id)

@@ -100,7 +100,10 @@ class AgentBench:
     async def spawn(self) -> int:
         """Run it as a process of its own; returns its pid."""
         config = self.data.parent / "agent.toml"
-        config.write_text('[link]\nprofile = "lan"\n[engines]\ndisabled = ["podman"]\n')
+        config.write_text(
+            '[link]\nprofile = "lan"\n[engines]\ndisabled = ["podman"]\n'
+            f'[inputs]\nallow_listed_local_paths = ["{config.parent}/**:rw", "{config.parent}:rw"]\n'
+        )
         with (self.data.parent / "agent.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "agent", "run", "--data-dir", str(self.data), "--config", str(config),
@@ -114,13 +117,13 @@ class AgentBench:
         process, self.process = self.process, None
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await process.wait()
 
 
 async def eventually(what: Callable[[], Any]) -> None:
     """Wait until `what` holds; for what no message tells."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not what():
             await asyncio.sleep(0.01)
 

@@ -36,9 +36,9 @@ def hooked(*hooks: dict[str, Any], **more: Any) -> Policy:
 
 
 def patient(**fields: Any) -> dict[str, Any]:
-    """A job that waits for better times instead of failing."""
+    """A job that waits for better times instead of failing. Its auctions end when all have answered."""
     task = {**wasm_job()["Tasks"][0], "Timeouts": {"QueueTimeout": 600}}
-    return wasm_job(Tasks=[task], **fields)
+    return wasm_job(**{"Tasks": [task], "Bidding": {"Window": "30s"}, **fields})
 
 
 async def tenders(bench: HubBench, job_id: str) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ async def bids(bench: HubBench, job_id: str) -> dict[str, dict[str, Any]]:
 
 async def ended(bench: HubBench, job_id: str) -> list[dict[str, Any]]:
     """The job's auctions, as soon as one of them is over."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found = [one for one in await tenders(bench, job_id) if one["State"] != "open"]
             if found:

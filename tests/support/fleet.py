@@ -45,7 +45,7 @@ class AgentProcess:
         assert self.process is not None
         if self.process.returncode is None:
             os.kill(self.process.pid, number)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
     async def kill9(self) -> None:

@@ -66,6 +66,7 @@ class BenchNode:
         self.versions: dict[str, int] = {}
         self.unacked: list[m.Row] = []
         self.orders: list[m.Order] = []
+        self.repeats: list[m.Order] = []  # orders that had come before
         self.awards: list[m.Award] = []
         self.acks: list[m.Ack] = []
         self.wants: list[m.Want] = []
@@ -102,9 +103,11 @@ class BenchNode:
                 pass
 
     async def _run(self, order: m.Order) -> None:
-        known = order.execution_id in {one.execution_id for one in self.orders}
+        if order.execution_id in {one.execution_id for one in self.orders}:
+            self.repeats.append(order)
+            return
         self.orders.append(order)
-        for state in () if known else self.script:
+        for state in self.script:
             result = self.result if state is E.COMPLETED else None
             await self.report(order.execution_id, state, result=result)
 

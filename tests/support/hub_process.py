@@ -41,7 +41,7 @@ class HubProcess:
                 env={**os.environ, **self.more},
             )  # fmt: skip
         assert self.process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             line = (await self.process.stdout.readline()).decode()
         assert line.startswith("ready "), (line, (self.folder / "log").read_text()[-3000:])
         self.url = line.split()[1]
@@ -52,7 +52,7 @@ class HubProcess:
         assert self.process is not None
         if self.process.returncode is None:
             os.kill(self.process.pid, number)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
     async def kill9(self) -> None:
@@ -85,6 +85,10 @@ class HubProcess:
     async def finished(self, job_id: str) -> dict[str, Any]:
         """The job once it is terminal; fails after a minute."""
         return (await self.get(f"jobs/{job_id}", wait="60s"))["Job"]
+
+
+PATIENT = {"Bidding": {"Window": "60s"}}
+"""For an auction that ends when all have answered, however slow they are."""
 
 
 def wasm_job(**fields: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ async def printed(folder: Path, executor: PodmanExecutor, handle: Handle, text: 
     waiting = asyncio.create_task(executor.wait(handle))
     stdout = folder / "results/stdout"
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await asyncio.to_thread(lambda: stdout.exists() and text in stdout.read_bytes()):
                 await asyncio.sleep(0.02)
     finally:

@@ -73,7 +73,7 @@ class Teller:
 
     async def ends(self, webhook_id: str, count: int = 1) -> list[dict[str, Any]]:
         """The deliveries, once so many are over."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 found = await self.deliveries(webhook_id, limit=1000)
                 if sum(one["State"] != "waiting" for one in found) >= count:
@@ -82,7 +82,7 @@ class Teller:
 
     async def tried(self, webhook_id: str, tries: int) -> dict[str, Any]:
         """The oldest delivery, once it was tried so often."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (found := (await self.deliveries(webhook_id, limit=1000))[-1])["Tries"] < tries:
                 await asyncio.sleep(0.01)
         return found

@@ -88,7 +88,7 @@ class S3Server:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             self.url = await self._announced()
         self._port = int(self.url.rpartition(":")[2])
         self._log = asyncio.create_task(self._drain())

@@ -132,7 +132,7 @@ class Gate:
 # --- looking ------------------------------------------------------------------------------------------------
 
 
-async def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The first true answer of `condition`, which may be a coroutine function. Asks again, under a deadline."""
     async with asyncio.timeout(seconds):
         while True:

@@ -1,17 +1,15 @@
 """A WASM executor over a fresh root, and work for it from modules written in the test."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest_asyncio
 
 from agent.executors.base import ExitReport, Handle, Mount, Output, Work
 from agent.executors.wasm import WasmExecutor
 from tests.support.wat import Program
-from wire.clock import monotonic
 from wire.failures import Reason
 
 
@@ -87,27 +85,3 @@ def children_of(pid: int) -> list[int]:
 
 def process_of(handle: Handle) -> int:
     return int(handle.ref["pid"])
-
-
-class Heartbeat:
-    """Beats on the event loop and remembers the longest silence, which tells who blocked it."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self.beats = 0
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._beat())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _beat(self) -> None:
-        before = monotonic()
-        while True:
-            await asyncio.sleep(0.02)
-            self.beats += 1
-            self.longest = max(self.longest, monotonic() - before)
-            before = monotonic()

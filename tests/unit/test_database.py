@@ -96,5 +96,5 @@ async def test_closed_and_opened_again_it_reads_and_writes(database):
         database.close()
         database.open()
         await database.write(lambda c, n=number: c.execute("INSERT INTO t VALUES (?)", (n,)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await database.read(lambda c: c.execute("SELECT count(*) FROM t").fetchone()[0]) == number + 1
