@@ -28,7 +28,7 @@ from wire.failures import ExecutionFailed, Reason
 _SLACK = 768 * 1024 * 1024  # what wasmtime, Python and compiled code may hold beside the guest's memory
 LOOK_AGAIN = 1.0
 """Seconds between two tries to leave a report on a disk that takes nothing."""
-_LAST_RESORT = 10.0  # seconds after the time-out at which the kernel ends a process that cannot write its report
+_LAST_RESORT = 60.0  # seconds after the time-out at which the kernel ends a process that cannot write its report
 
 Loaded = list[tuple[str, wasmtime.Module | None]]
 

@@ -184,7 +184,7 @@ async def test_a_hub_that_was_killed_starts_again_at_once_with_the_same_port(tmp
         assert bench.port == port
         assert bench.broker.pid != old
         assert await let_in(bench.port, bench.context(NODE))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await ended()
 
 
@@ -198,7 +198,7 @@ async def test_a_broker_does_not_outlive_its_hub(tmp_path: Path):
     ended = watch(broker)
     hub.kill()
     await hub.wait()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await ended()
 
 

@@ -160,7 +160,7 @@ async def test_the_way_is_opened_without_root_too_where_the_container_is_in_a_us
     )  # fmt: skip
     assert outside.stdout is not None
     assert await outside.stdout.readline() == b"3128 True\n"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         got, _ = await inside.communicate(b"go\n")
     assert got == b"let in\n"
     assert await outside.wait() == 0

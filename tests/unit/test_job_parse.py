@@ -4,7 +4,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
@@ -21,7 +21,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50))
 @given(jobs())
 def test_a_job_survives_the_way_to_the_wire_and_back(document):
     job = parse_job(document).job
