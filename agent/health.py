@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from agent.bidding.capacity import Ledger
 from agent.runner import Runner
@@ -14,6 +14,7 @@ from wire.failures import TenderError
 from wire.files.ballast import SPARE, SPARE_FILES, Room
 from wire.messages import Check, Health
 from wire.quantities import format_size
+from wire.topics import Topics
 
 log = logging.getLogger(__name__)
 LOOK_EACH, CALM_EACH = 60.0, 300.0
@@ -157,6 +158,15 @@ def disk_check(disk: Room) -> Check:
     if size < SPARE or files < SPARE_FILES:
         return Check("disk", "fail", said, "free space where the agent's data lies")
     return Check("disk", "warn" if size < LOW_DISK or files < 10_000 else "pass", said)
+
+
+def deaf_checks(topics: Topics, deaf: Collection[str]) -> list[Check]:
+    """A failure while the broker takes messages for this node and does not deliver them."""
+    addresses = [address for topic in sorted(deaf) if (address := topics.parse(topic)) is not None]
+    if not addresses:
+        return []
+    said = f"the broker does not deliver {', '.join(address.channel for address in addresses)} to this node"
+    return [Check("deaf", "fail", said, "look at the access list of the broker, or restart the broker")]
 
 
 def outbox_check(depth: int) -> Check:

@@ -17,7 +17,7 @@ from agent.fencing import Fencing
 from agent.files.blobs import Blobs
 from agent.files.caches import Caches
 from agent.files.tidying import Bounds, Tidying
-from agent.health import HealthReports
+from agent.health import HealthReports, deaf_checks
 from agent.identity import Identity, Joined
 from agent.inbox import Inbox
 from agent.logs import LogStreams
@@ -220,9 +220,7 @@ class Parts:
             counters=self.counters,
         )
         settings = self.config.link
-        connection = session.options(
-            identity, self.joined, self.topics, keep_alive=settings.keep_alive_seconds, expiry=settings.session_expiry
-        )
+        connection = session.options(identity, self.joined, self.topics, settings)
         self.link = self.voice.link = Link(connection, self.sync, self.counters)
         self.renewal = session.Renewal(identity, connection.tls)
         self.health = HealthReports(
@@ -235,7 +233,12 @@ class Parts:
             counters=self.counters,
             held=lambda: self.sync.held,
             caps=lambda: self.presence.caps,
-            extra=lambda: [*self.standing.checks(), *self.renewal.checks(), *self.publishing.checks()],
+            extra=lambda: [
+                *self.standing.checks(),
+                *self.renewal.checks(),
+                *self.publishing.checks(),
+                *deaf_checks(self.topics, self.link.hearing.deaf),
+            ],
             chores=[
                 self.store.keep_ballast,
                 self.tendering.tidy,
@@ -265,6 +268,8 @@ class Parts:
             loop.call_soon_threadsafe(self.health.look_soon)
 
         self.store.on_full_disk(disk_is_full)
+        self.link.hearing.changed = self.health.look_soon
+        self.sync.outbox.stale = self.link.hearing.doubt
         self.standing.now = lambda: (self.presence.state, self.ports.used, self.health.verdicts)
         self.standing.changed = self.sync.facts_changed
         self.offers.measured = lambda: self.link.pace.rate
@@ -279,7 +284,7 @@ class Parts:
         self.sync.went_down = self._went_down
         self.sync.came_up = self._came_up
         self.commands.drained = self.sync.facts_changed
-        self.commands.resync = self.sync.resync
+        self.commands.resync = self._resync
         self.commands.purge = self.tidying.purge
         self.replay.again = self.sync.outbox.reconnected
 
@@ -288,6 +293,11 @@ class Parts:
         self.publishing.nudge()
         if self.sleeping is not None:
             self.health.look_soon()  # it is open too briefly to wait for the next look
+
+    async def _resync(self) -> None:
+        """The hub has another picture of this node: because of what it said, or of what was not heard here."""
+        self.link.hearing.doubt()
+        await self.sync.resync()
 
     def _went_down(self) -> None:
         self.fencing.down(self.sleeping.excused if self.sleeping else 0.0)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from agent import enrol
 from agent.identity import Identity, Joined
+from agent.settings.config import LinkSettings
 from wire import clock
 from wire.failures import InvalidRequest, TenderError
 from wire.link import Options, mutual_tls
 from wire.messages import Check
-from wire.topics import Topics
+from wire.topics import HUB_WRITES, Topics
 
 log = logging.getLogger(__name__)
 LOOK_EACH = 300.0
@@ -23,15 +24,17 @@ SKEW = 86_400.0
 TOKEN_CAP = 64 * 1024
 
 
-def options(identity: Identity, joined: Joined, topics: Topics, *, keep_alive: int, expiry: int) -> Options:
+def options(identity: Identity, joined: Joined, topics: Topics, settings: LinkSettings) -> Options:
     """How this node connects."""
     return Options(
         hosts=[_host_port(broker) for broker in joined.reply.brokers],
         client_id=identity.node_id,
         tls=tls(identity, joined),
         filters=topics.node_filters(identity.node_id),
-        keepalive=keep_alive,
-        session_expiry=expiry,
+        keepalive=settings.keep_alive_seconds,
+        session_expiry=settings.session_expiry,
+        canaries=topics.canaries(HUB_WRITES, identity.node_id),
+        canary_each=settings.health_seconds,
     )
 
 

@@ -30,10 +30,12 @@ from wire.failures import InvalidRequest
 from wire.files.wholefile import write_whole
 from wire.link import Link, Options, mutual_tls
 from wire.operating.supervisor import Supervisor, Writes
-from wire.topics import Topics
+from wire.topics import NODE_WRITES, Topics
 
 log = logging.getLogger(__name__)
 READY_FILE = "ready.json"
+CANARY_EACH = 6.0
+"""Seconds after which the hub hears whether it still hears one of the eight channels."""
 TICK, TICK_WITHOUT_JOBS = 5.0, 30.0
 """Seconds between looks at jobs that wait and nodes that fell silent, which matters to jobs alone."""
 
@@ -83,10 +85,13 @@ async def _serve(
             keepalive=30,
             session_expiry=3600,
             in_flight=500,
+            canaries=topics.canaries(NODE_WRITES, config.hub_id),
+            canary_each=CANARY_EACH,
         ),
         hub.inbox,
     )
     hub.courier.link = link
+    hub.courier.deaf = lambda: len(link.hearing.deaf)
     await _run(hub, link, server, Housekeeping(renewals), supervisor)
 
 

@@ -217,7 +217,7 @@ async def _upkeep(core: Core, work: Work, inbox: Inbox) -> Upkeep:
 
 def _metrics(core: Core, work: Work, inbox: Inbox) -> Metrics:
     metrics = Metrics()
-    metrics.registry.register(Live(core.registry, core.board, core.database, metrics.lag))
+    metrics.registry.register(Live(core.registry, core.board, core.database, metrics.lag, core.courier))
     metrics.registry.register(Heard(inbox.refused, work.tracker.rows))
     work.auctioneer.settled.append(metrics.tender_ended)
     work.hooks.tell(metrics.hook_answered)

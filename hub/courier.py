@@ -35,6 +35,8 @@ class Courier:
         """Version of the desired set that each node was sent last."""
         self.up_at = clock.monotonic()
         """When the link came up last, in monotonic seconds."""
+        self.deaf: Callable[[], int] = lambda: 0
+        """On how many channels the broker delivers nothing to this hub."""
 
     @property
     def ep(self) -> int:

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from hub.auctions.auction import Outcome
 from hub.config import VERSION
+from hub.courier import Courier
 from hub.fleet.registry import Registry
 from hub.jobs.board import Board
 from hub.looplag import LoopLag
@@ -105,8 +106,9 @@ class Metrics:
 class Live(Collector):
     """What is true now: read from memory when it is asked for, never from the tables."""
 
-    def __init__(self, registry: Registry, board: Board, database: Database, lag: LoopLag) -> None:
-        self._registry, self._board, self._db, self._lag = registry, board, database, lag
+    def __init__(self, registry: Registry, board: Board, database: Database, lag: LoopLag, courier: Courier) -> None:
+        self._registry, self._board, self._db = registry, board, database
+        self._lag, self._courier = lag, courier
 
     def collect(self) -> Iterable[Metric]:
         nodes = list(self._registry.nodes.values())
@@ -123,6 +125,9 @@ class Live(Collector):
         yield _counted("tender_node_memberships", "Nodes by membership.", "membership", approval, members)
         adrift = sum(node.drift is not None for node in nodes)
         yield _gauge("tender_nodes_adrift", "Nodes that do not agree with the hub on what they hold.", adrift)
+        yield _gauge(
+            "tender_hub_deaf", "Channels on which the broker delivers nothing to the hub.", self._courier.deaf()
+        )
         health = [node.health for node in nodes if node.health is not None]
         yield _gauge("tender_outbox_rows", "Rows that nodes have not told yet.", sum(one.outbox for one in health))
         oldest = max((one.outbox_age for one in health), default=0.0)

@@ -17,6 +17,7 @@ import aiomqtt
 from wire import clock, failpoints
 from wire.backoff import Backoff
 from wire.failures import TenderError, Unavailable
+from wire.hearing import Hearing
 from wire.pacing import Pace
 from wire.packets import Options, Outgoing, Packet, PublishRefused
 from wire.session import Session, heed_cancellation, value_of
@@ -65,6 +66,7 @@ class Link:
         self._may_open.set()
         self._turned = asyncio.Event()
         self._counters = Counter[str]() if counters is None else counters
+        self.hearing = Hearing(options.canaries, options.canary_each, self._counters)
 
     async def publish(self, message: Outgoing) -> None:
         """Hand one message to the broker and wait for its answer.
@@ -175,7 +177,10 @@ class Link:
         try:
             while True:
                 batch = await session.take()
-                await self._handle([packet for packet, _ in batch])
+                packets = self.hearing.sift([packet for packet, _ in batch])
+                if packets:
+                    await self._handle(packets)
+                self.hearing.handled()
                 for _, mid in batch:
                     session.ack(mid)
         finally:
@@ -185,6 +190,9 @@ class Link:
     async def _announce(self, session: "Session") -> None:
         try:
             await self._handler.up(session_present=session.session_present)
+            await self.hearing.run(session.publish, self.ep)
+            log.info("a new session may hear what this one does not")
+            session.lose()
         except Unavailable as error:
             log.info("announcing was cut off: %s", error)
             session.lose()

@@ -52,6 +52,8 @@ class Outbox:
         """Batches that the broker has not confirmed, with their bytes."""
         self._failed: BaseException | None = None
         self._refusals = _refusals()
+        self.stale: Callable[[], None] = lambda: None
+        """Told when what was sent has not been acknowledged for so long that it is sent again."""
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -170,6 +172,7 @@ class Outbox:
             if self._sent[lane] > self._acked[lane] and now - self._waiting_since[lane] >= self._resend_after:
                 self._sent[lane] = self._acked[lane]
                 self._wake.set()
+                self.stale()
 
 
 def _refusals() -> Backoff:

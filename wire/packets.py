@@ -33,7 +33,10 @@ class PublishRefused(TenderError):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how to connect. Times in seconds. `in_flight` bounds unacknowledged publishes."""
+    """Where and how to connect. Times in seconds. `in_flight` bounds unacknowledged publishes.
+
+    `canaries` are topics that we may write and ought to hear; one of them is tried every `canary_each`, 0 for never.
+    """
 
     hosts: list[tuple[str, int]]
     client_id: str
@@ -45,3 +48,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 10.0
     max_packet: int = 262_144
     will_delay: int = 30
+    canaries: list[str] = []
+    canary_each: float = 0.0

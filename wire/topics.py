@@ -5,6 +5,7 @@ apart from the hub's own presence under `{r}/1/h/{hub}/state`.
 """
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -58,6 +59,8 @@ NODE_WRITES = (
     Channel.RESPONSE,
 )
 HUB_WRITES = (Channel.WANT, Channel.SPEC, Channel.ACK, Channel.INVITE, Channel.AWARD, Channel.COMMAND)
+CANARY = "canary"
+"""The item of topics on which a reader hears itself."""
 
 
 class Address(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +128,10 @@ class Topics:
         if channel is Channel.SPEC:
             return f"{base}/x/+/spec"
         return f"{base}/{channel}/+" if channel in ITEMISED else f"{base}/{channel}"
+
+    def canaries(self, channels: Iterable[Channel], reader: str) -> list[str]:
+        """One topic of each channel, which only `reader` writes and reads: it hears whether it hears."""
+        return [self.pattern(channel, reader).replace("+", CANARY) for channel in channels]
 
     def node_filters(self, node: str) -> list[str]:
         """What a node subscribes to: its orders, its own state (to see a stale will), and the hub's presence."""

@@ -101,6 +101,7 @@ def access_list(settings: BrokerSettings) -> str:
     lines += [f"pattern write {topics.pattern(channel, '%u')}" for channel in NODE_WRITES]
     lines += [f"pattern read {topics.pattern(channel, '%u')}" for channel in (Channel.STATE, *HUB_WRITES)]
     lines += [f"pattern read {topics.pattern(Channel.HUB, '+')}"]
+    lines += [f"pattern write {topic}" for topic in topics.canaries(HUB_WRITES, "%u")]
     return "\n".join(lines) + "\n"
 
 

@@ -18,7 +18,9 @@ FORBIDDEN = 135
 
 # The table of the protocol, written out once more by hand: last levels, who writes, who reads besides the observer.
 FROM_NODE = ["caps", "health", "held", "st", "ev", "bid/t-1", "rsp/blob"]
-FROM_HUB = ["want", "ack", "x/e-1/spec", "inv/t-1", "awd/t-1", "cmd/drain"]
+FROM_HUB = ["x/e-1/spec", "inv/t-1", "awd/t-1", "cmd/drain"]
+CANARIES = ["want", "ack", "x/canary/spec", "inv/canary", "awd/canary", "cmd/canary"]
+"""What the hub says and the node may say to itself; nobody else hears it."""
 NOBODY = ["", "x/e-1", "x/e-1/log", "bid", "bid/t-1/more", "inv", "cmd", "unknown"]
 
 
@@ -30,6 +32,7 @@ def expected() -> dict[str, tuple[set[str], set[str]]]:
         table[f"{base}/state"] = ({node}, {node, HUB, WATCHER})
         table |= {f"{base}/{last}": ({node}, {HUB, WATCHER}) for last in FROM_NODE}
         table |= {f"{base}/{last}": ({HUB}, {node, WATCHER}) for last in FROM_HUB}
+        table |= {f"{base}/{last}": ({HUB, node}, {node, WATCHER}) for last in CANARIES}
         table |= {f"{base}/{last}".rstrip("/"): (set(), set()) for last in NOBODY}
     table[f"tender/1/h/{HUB}/state"] = ({HUB}, set(ROLES))
     table["tender/1/h/h-other/state"] = (set(), set(ROLES))
