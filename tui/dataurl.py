@@ -28,12 +28,8 @@ def read_file(path: Path, most: int = FILE_MOST) -> bytes:
     return data
 
 
-def file_url(path: Path) -> str:
-    """A file as a `data:` URL: the same bytes give the same URL, so that the hub keeps them once."""
-    return data_url(path.name, read_file(path))
-
-
 def data_url(name: str, data: bytes) -> str:
+    """A file as a `data:` URL: the same bytes give the same URL, so that the hub keeps them once."""
     if len(data) <= PLAIN_MOST:
         return f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"
     return f"data:application/gzip;base64,{base64.b64encode(_packed(name, data)).decode()}"

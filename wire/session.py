@@ -32,8 +32,6 @@ SLOWEST = 4096
 """Bytes a second: what has to be waited for longer than this is not waited for at all."""
 MOST_EXTRA = 60.0
 """Seconds that a confirmation may take longer because of what is on its way before it."""
-TICKS = 2.0
-"""Seconds that two looks at the connection may be late: the one that pings, and the one that misses its answer."""
 UNREAD = 1000
 """Packets of QoS 0 that may wait for the handler. Those of QoS 1 are bounded by our Receive Maximum."""
 

@@ -20,14 +20,12 @@ from hub import launch
 from hub.broker.leftover import end_leftover
 from hub.broker.mosquitto import (
     ASIDE,
-    FLOOR,
     STORE,
     BrokerSettings,
     access_list,
     configuration,
     find_binary,
     store_is_bad,
-    version_of,
 )
 from hub.pki import Pki
 from wire import failpoints
@@ -45,7 +43,7 @@ class ManagedBroker:
     """`async with ManagedBroker(settings, pki) as broker:` runs until the end of the block.
 
     The child gets SIGTERM when the *thread* that started it ends, so enter this from the thread that lives as
-    long as the hub: the one with its event loop. Facts for the doctor: `version`, `restarts`, `last_words`.
+    long as the hub: the one with its event loop. `restarts` counts the starts after the first.
     """
 
     def __init__(self, settings: BrokerSettings, pki: Pki) -> None:
@@ -58,14 +56,8 @@ class ManagedBroker:
         self._lock = -1
         self._running = asyncio.Event()
         self.port = 0
-        self.version: tuple[int, ...] = ()
         self.restarts = 0
-        self.last_words: deque[str] = deque(maxlen=50)
-
-    @property
-    def is_too_old(self) -> bool:
-        """Whether this mosquitto is older than the floor; a distribution may have patched it all the same."""
-        return self.version < FLOOR
+        self._last_words: deque[str] = deque(maxlen=50)
 
     @property
     def pid(self) -> int | None:
@@ -77,7 +69,6 @@ class ManagedBroker:
         self._lock = _lock(self._folder / "lock")
         try:
             await end_leftover(self._folder / "pid")
-            self.version = await version_of(self._binary)
             await self._first_start()
         except BaseException:
             await self._stop_child()
@@ -125,7 +116,7 @@ class ManagedBroker:
                 break
             except Unavailable:
                 # A free port may be taken by somebody else a moment later; one that nodes know is not changed.
-                if fixed or turn == _PORT_TRIES - 1 or not any("already in use" in line for line in self.last_words):
+                if fixed or turn == _PORT_TRIES - 1 or not any("already in use" in line for line in self._last_words):
                     raise
         write_whole(kept, f"{self.port}\n".encode())
 
@@ -136,7 +127,7 @@ class ManagedBroker:
             await self._launch()
         except Unavailable:
             store = self._folder / STORE
-            if not store.exists() or not store_is_bad(self.last_words):
+            if not store.exists() or not store_is_bad(self._last_words):
                 raise
             aside = self._folder / ASIDE  # one is kept: enough to look at, and it cannot fill the disk
             store.replace(aside)
@@ -152,7 +143,7 @@ class ManagedBroker:
         write_whole(self._folder / "mosquitto.conf", text.encode())
 
     async def _launch(self) -> None:
-        self.last_words.clear()
+        self._last_words.clear()
         argv = [self._binary, "-c", str(self._folder / "mosquitto.conf")]
         shim = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), str(self._folder / "pid")]
         failpoints.at("broker.before")
@@ -175,7 +166,7 @@ class ManagedBroker:
         except (TimeoutError, Unavailable):
             await self._stop_child()
             await asyncio.wait({listening}, timeout=1)
-            words = "; ".join(list(self.last_words)[-3:]) or f"no word, exit code {child.returncode}"
+            words = "; ".join(list(self._last_words)[-3:]) or f"no word, exit code {child.returncode}"
             raise Unavailable(
                 f"the broker did not start on port {self.port}: {words}",
                 hint="is the port taken by another program? Choose one with --broker-port",
@@ -206,7 +197,7 @@ class ManagedBroker:
             if self._child is not None:
                 code = await self._child.wait()
                 self._running.clear()
-                log.error("the broker ended with code %d: %s", code, "; ".join(list(self.last_words)[-3:]))
+                log.error("the broker ended with code %d: %s", code, "; ".join(list(self._last_words)[-3:]))
             await asyncio.sleep(backoff.next())
             self.restarts += 1
             try:
@@ -225,7 +216,7 @@ class ManagedBroker:
             if not line:
                 return
             text = line.decode(errors="replace").strip()[:500]
-            self.last_words.append(text)
+            self._last_words.append(text)
             level = logging.WARNING if text.startswith(("Error", "Warning")) else logging.DEBUG
             log.log(level, "mosquitto: %r", text)
 

@@ -198,10 +198,6 @@ class Node:
         here = status is not None and status.state in HERE
         self.patience = MISSED * (status.next or DEFAULT_INTERVAL) if here and status is not None else 0.0
 
-    def invitable(self, now: int) -> bool:
-        """Whether an invitation makes sense: approved, here, and willing."""
-        return self.membership is Membership.APPROVED and self.presence(now) is NodeState.ONLINE
-
 
 class Registry:
     """All known nodes by id."""

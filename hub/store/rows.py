@@ -1,7 +1,5 @@
 """Rows to values and back: the only place that knows how a value lies in a column."""
 
-from typing import Any
-
 import msgspec
 
 from hub.store.records import BidRecord, EventRecord, ExecutionRecord, JobRecord, RolloutRecord, TenderRecord
@@ -128,7 +126,3 @@ def add_event(connection: Connection, record: EventRecord) -> None:
             encode(record.details) if record.details else None,
         ),
     )
-
-
-def blob_or_none(value: Any) -> bytes | None:
-    return None if value is None else encode(value)

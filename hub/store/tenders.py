@@ -47,12 +47,6 @@ def close_tender(connection: Connection, record: TenderRecord) -> bool:
     )
 
 
-def tenders_of(connection: Connection, job_id: str, most: int) -> list[TenderRecord]:
-    """The newest tenders of a job, oldest first."""
-    found = connection.execute("SELECT * FROM tenders WHERE job_id = ? ORDER BY opened DESC LIMIT ?", (job_id, most))
-    return [rows.tender(row) for row in found][::-1]
-
-
 def page_of(connection: Connection, job_id: str, *, slot: int, most: int, offset: int) -> list[TenderRecord]:
     """A page of a job's tenders counted from the newest, oldest first; of one slot, or of all with -1."""
     found = connection.execute(

@@ -100,7 +100,7 @@ async def test_a_tender_is_closed_once(database, job):
     ended = records.tender(TenderState.AWARDED)
     assert await database.write(lambda c: tenders_store.close_tender(c, ended))
     assert not await database.write(lambda c: tenders_store.close_tender(c, records.tender(TenderState.FAILED)))
-    (stored,) = await database.read(lambda c: tenders_store.tenders_of(c, "j-1", 10))
+    (stored,) = await database.read(lambda c: tenders_store.page_of(c, "j-1", slot=-1, most=10, offset=0))
     assert stored.state is TenderState.AWARDED
 
 
@@ -108,7 +108,8 @@ async def test_only_the_newest_tenders_are_read_in_their_order(database, job):
     for number in range(5):
         record = msgspec.structs.replace(records.tender(TenderState.OPEN, number=number), opened=number)
         await database.write(lambda c, record=record: tenders_store.insert_tender(c, record))
-    assert [t.id for t in await database.read(lambda c: tenders_store.tenders_of(c, "j-1", 2))] == ["t-3", "t-4"]
+    newest = await database.read(lambda c: tenders_store.page_of(c, "j-1", slot=-1, most=2, offset=0))
+    assert [t.id for t in newest] == ["t-3", "t-4"]
 
 
 async def test_a_job_moves_only_in_the_version_that_was_planned_and_along_its_table(database, job):
@@ -178,7 +179,7 @@ HOT = {
     "live": executions_store.live_executions,
     "describe": lambda c: search.find_job(c, "j-1"),
     "by name": lambda c: search.by_name(c, "default", "j-1"),
-    "tenders": lambda c: tenders_store.tenders_of(c, "j-1", 20),
+    "tenders": lambda c: tenders_store.page_of(c, "j-1", slot=-1, most=20, offset=0),
     "executions": lambda c: search.list_executions(c, "j-1", version=None, page=Page(10, 0)),
     "history": lambda c: search.history(c, "j-1", version=None, kind="all", execution_id="", since=0, page=Page(10, 0)),
     "list": lambda c: search.list_jobs(c, Page(10, 0)),

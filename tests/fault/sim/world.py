@@ -28,7 +28,7 @@ from wire.jobs.parse import Submission, parse_job
 from wire.messages import Row, StatusBatch, Want, decode
 from wire.resources import Resources
 from wire.signing import OVERHEAD
-from wire.states import TERMINAL_EXECUTIONS, TERMINAL_JOBS, JobState, Membership
+from wire.states import TERMINAL_EXECUTIONS, TERMINAL_JOBS, JobState, Membership, NodeState
 from wire.topics import Channel, Topics
 
 TEMPORARY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -160,7 +160,7 @@ class World:
         if machine.hub is None or machine.process is None:
             return False
         known = [machine.hub.registry.nodes.get(node.id) for node in self.nodes]
-        return all(one is not None and machine.process.enter(one.invitable, now) for one in known)
+        return all(one is not None and machine.process.enter(one.presence, now) is NodeState.ONLINE for one in known)
 
     async def as_hub(self, work: Callable[[Any], Any]) -> Any:
         """Run a coroutine inside of the hub's process. Raises ConnectionError when the hub dies under it."""
