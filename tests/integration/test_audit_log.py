@@ -14,8 +14,6 @@ from wire.auditing import Verifier
 from wire.states import ExecutionState as E
 from wire.states import Membership
 
-SUBMISSIONS = "/api/v1/orchestrator/submissions"
-
 
 @pytest.fixture
 async def people(tmp_path):

@@ -13,8 +13,6 @@ from hub.feed import PAGE
 from tests.support.hub_bench import until
 from tests.support.hub_process import wasm_job
 
-STEPS = ["Submission", "State Update", "Scheduling"]
-
 
 class Events:
     """What a client of the stream has read."""

@@ -10,7 +10,7 @@ from hub.pki import Pki
 from tests.support.broker import client_context, issue
 from tests.support.served_port import served_port
 
-CONNECT, PUBLISH, SUBSCRIBE, PINGREQ = 1, 3, 8, 12
+CONNECT, PUBLISH, SUBSCRIBE = 1, 3, 8
 NOT_AUTHORIZED = 0x87
 
 

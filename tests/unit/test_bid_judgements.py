@@ -21,11 +21,7 @@ NAMES = {"n-1": "north", "n-2": "south"}
 WINS = dict.fromkeys(NAMES, 0)
 NO = Reason("hub-hook-said-no", "hub's hook rack: too hot")
 FAULT = Reason("hub-hook-timeout", "hub's hook rack: took longer than 2 s")
-YES, NEVER, FAULTY = (
-    Judgement(accepted=True),
-    Judgement(accepted=False, reasons=(NO,)),
-    Judgement(accepted=False, reasons=(FAULT,)),
-)
+YES, NEVER = Judgement(accepted=True), Judgement(accepted=False, reasons=(NO,))
 
 
 def auction(*, weights=None, min_bids=None) -> Auction:

@@ -180,11 +180,11 @@ def test_a_wish_never_excludes_and_each_that_is_met_counts():
 
 def test_a_job_too_large_for_the_node_ever_is_excluded_for_good():
     found = one(node(), requested=Resources(cpu=1, memory=5 * 10**9))
-    (reason, *rest) = found.reasons
+    (reason, busy) = found.reasons
     assert (reason.code, reason.message) == ("memory", "needs 5.0 GB memory, has 4.0 GB")
     assert not reason.retryable
     assert not found.suitable
-    assert {r.code for r in rest} <= {BUSY}
+    assert busy.code == BUSY
 
 
 def test_a_job_may_be_too_large_for_one_job_though_not_for_the_node():
@@ -217,7 +217,7 @@ def test_a_node_that_failed_the_job_is_asked_only_when_nobody_else_will():
     assert [entry.node_id for entry in found] == ["good", "bad"]
     assert found[1].parts["failed_here"] == -500
     assert found[1].suitable
-    assert found[0].rank + 0 > found[1].rank + 100, "no bid can make up for it"
+    assert found[0].rank > found[1].rank + 100, "no bid can make up for it"
 
 
 def test_a_node_to_avoid_is_excluded_with_its_own_words():
@@ -229,7 +229,7 @@ def test_all_reasons_are_collected_and_excluded_nodes_come_last():
     poor = node("poor", state=NodeState.OFFLINE, caps={"engines": {}, "publishers": []})
     task = Task(engine=Engine("wasm"), publisher=Publisher("s3"))
     found = rank(question(task=task, constraints=[Constraint("region", "=", ["us"])]), [poor, node("rich")])
-    assert [entry.node_id for entry in found] == ["poor", "rich"] or found[0].node_id == "rich"
+    assert [entry.node_id for entry in found] == ["rich", "poor"]
     by_id = {entry.node_id: entry for entry in found}
     assert set(excluded(by_id["poor"])) == {AWAY, "engine", "publisher", "label"}
     whole = rank(question(), [poor, node("rich")])
