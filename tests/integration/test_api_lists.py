@@ -159,7 +159,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(path=PATHS, query=st.dictionaries(KEYS, VALUES, max_size=3))
 async def test_no_parameter_ever_causes_an_internal_error(bench, path, query):
     if "x" not in [job["Name"] for job in (await bench.get("jobs"))["Items"]]:

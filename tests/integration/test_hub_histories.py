@@ -148,7 +148,10 @@ class History:
             await node.report(order.execution_id, E.COMPLETED)
 
 
-@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(8),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(actions=st.lists(ACTIONS, min_size=1, max_size=14))
 async def test_whatever_happens_nothing_is_lost_doubled_or_overfilled(tmp_path: Path, actions):
     async with hub_bench(tmp_path / uuid.uuid4().hex) as bench:

@@ -130,7 +130,7 @@ def test_a_claimed_size_beyond_everything_is_refused(tmp_path):
     assert refused(members((info, b"")), tmp_path) == "archive-damaged"
 
 
-@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(noise=st.binary(max_size=2048), at=st.integers(0, 2048))
 def test_noise_in_an_archive_gives_files_or_a_refusal_and_never_leaves_the_folder(tmp_path_factory, noise, at):
     outer = tmp_path_factory.mktemp("noise")
