@@ -30,7 +30,6 @@ class Courier:
         self.wanted: Callable[[str], Awaitable[tuple[int, list[WantItem]]]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._dirty: dict[str, asyncio.TimerHandle] = {}
-        self.sent = 0
         self.want_versions: dict[str, int] = {}
         """Version of the desired set that each node was sent last."""
         self.up_at = clock.monotonic()
@@ -48,19 +47,19 @@ class Courier:
         """Whether what is sent now leaves at all."""
         return self.link is not None and self.link.connected.is_set()
 
-    def outgoing(self, address: Address, message: Message) -> Outgoing:
+    def _outgoing(self, address: Address, message: Message) -> Outgoing:
         """The sealed message. Raises TooLarge."""
         return self.sealed(address, message, encode(message))
 
     def sealed(self, address: Address, kind: Message, body: bytes) -> Outgoing:
-        """As `outgoing`, for a body that is encoded once and sent to many."""
+        """The sealed message of a body that is encoded once and sent to many."""
         topic = self._topics.build(address)
         policy = kind.policy
         return Outgoing(topic, self._signer.seal(topic, body), policy.qos, policy.retain, policy.expiry)
 
     def post(self, channel: Channel, owner: str, item: str, message: Message) -> None:
         """Send without waiting."""
-        self.post_raw(self.outgoing(Address(channel, owner, item), message))
+        self.post_raw(self._outgoing(Address(channel, owner, item), message))
 
     def post_raw(self, message: Outgoing) -> None:
         self.spawn(self._send(message))
@@ -87,14 +86,13 @@ class Courier:
             return
         try:
             await self.link.publish(message)
-            self.sent += 1
         except TenderError as error:
             log.info("%s was not sent: %s", message.topic, error)
 
     def presence(self, ep: int, *, online: bool, since: int, version: str) -> Outgoing:
         """The hub's own retained presence, also used as its will."""
         status = HubStatus(ep=ep, online=online, since=since, version=version)
-        return self.outgoing(Address(Channel.HUB, self._hub_id), status)
+        return self._outgoing(Address(Channel.HUB, self._hub_id), status)
 
     def want_changed(self, node_id: str, *, now: bool = False) -> None:
         """The node's desired set changed; publish it soon, or at once."""
@@ -119,7 +117,7 @@ class Courier:
         for page in range(pages):
             part = items[page * WANT_PAGE : (page + 1) * WANT_PAGE]
             message = Want(ep=self.ep, ver=version, items=part, page=page, pages=pages)
-            await self._send(self.outgoing(Address(Channel.WANT, node_id), message))
+            await self._send(self._outgoing(Address(Channel.WANT, node_id), message))
 
     def refuse(self, node_id: str, refusals: Sequence[Refusal]) -> None:
         """Let a node end what is over here; `want` does not list that any more."""

@@ -57,6 +57,7 @@ class Ledger:
     def __init__(self, capacity: Capacity, *, max_executions: int = 100) -> None:
         self._total = _floor(capacity.total)
         self._per_job = _floor(capacity.per_job)
+        self.total, self.per_job = _resources(self._total), _resources(self._per_job)
         self._slots = max_executions
         self._holds: dict[str, Hold] = {}
         self._allocations: dict[str, Resources] = {}
@@ -69,14 +70,6 @@ class Ledger:
     @property
     def allocations(self) -> Mapping[str, Resources]:
         return self._allocations
-
-    @property
-    def total(self) -> Resources:
-        return _resources(self._total)
-
-    @property
-    def per_job(self) -> Resources:
-        return _resources(self._per_job)
 
     @property
     def free(self) -> Resources:

@@ -212,7 +212,7 @@ async def _history(
     more = len(found) > page.limit
     items = found[: page.limit]
     token = ""
-    if more or not shapes.is_done(job):
+    if more or job.state not in TERMINAL_JOBS:
         token = page_token(page, page.offset + len(items))
     return {"NextToken": token, "Items": [shapes.event(event) for event in items]}
 

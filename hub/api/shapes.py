@@ -6,6 +6,7 @@ from typing import Any
 from hub.api.clients import version
 from hub.auctions.ranking import Ranked
 from hub.fleet.registry import Node
+from hub.fleet.waking import back_at
 from hub.store.node_events import NodeEventRecord
 from hub.store.records import EventRecord, ExecutionRecord, JobRecord, TenderRecord
 from wire import clock
@@ -201,7 +202,7 @@ def node(value: Node, now: int) -> dict[str, Any]:
     status = "CONNECTED" if connected else "DISCONNECTED"
     caps, health = value.caps, value.health
     since = clock.rfc3339(value.since) if value.since else NEVER
-    back = value.back_at(now)
+    back = back_at(value, now)
     return {
         "Info": {
             "NodeID": value.id,
@@ -269,11 +270,6 @@ def node_events(told: Sequence[NodeEventRecord]) -> list[dict[str, Any]]:
         }
         for one, before in zip(told, [*older, None], strict=False)
     ]
-
-
-def is_done(record: JobRecord) -> bool:
-    """Whether nothing more will happen, so that a client that follows the history may stop."""
-    return record.state.value in {"completed", "failed", "stopped"}
 
 
 def membership(word: str) -> Membership | None:

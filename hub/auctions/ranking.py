@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import overload
 
 from hub.fleet.registry import Node
+from hub.fleet.waking import back_at, expected
 from wire import clock
 from wire.failures import Reason
 from wire.jobs.constraints import explain, matches, unmet, wishes
@@ -101,7 +102,7 @@ class Deferred(Sequence[Ranked]):
         """The same of some nodes only: the others are not looked at, unless they have been already."""
         if self._made is None:
             return self._make(wanted)
-        return [entry for entry in self._made if wanted(entry.node_id)]
+        return chosen(self._made, wanted)
 
     def __iter__(self) -> Iterator[Ranked]:
         return iter(self._all)
@@ -149,7 +150,7 @@ def _rank_one(question: Question, node: Node) -> Ranked:
         room=_times(question.requested, node.free),
         changed=node.changed,
         joined=node.joined,
-        back=node.expected(question.now) if any(reason.code == ASLEEP for reason in reasons) else 0,
+        back=expected(node, question.now) if any(reason.code == ASLEEP for reason in reasons) else 0,
     )
 
 
@@ -164,10 +165,10 @@ def _presence(question: Question, node: Node) -> float | Reason:
         return Reason("not-approved", "the node is not approved", "tender node approve " + node.id)
     presence = node.presence(question.now)
     if presence is NodeState.SLEEPING:
-        back = node.back_at(question.now)
+        back = back_at(node, question.now)
         until = f" until {clock.rfc3339(back)[:19]}Z" if back else ""
         return Reason(ASLEEP, f"the node sleeps{until}, as planned", "it is asked when it is back")
-    if presence in {NodeState.LATE, NodeState.OFFLINE} and node.expected(question.now):
+    if presence in {NodeState.LATE, NodeState.OFFLINE} and expected(node, question.now):
         said = f"the node is {presence} and connects every {format_duration(node.caps.every if node.caps else 0)}"
         return Reason(ASLEEP, said, "it is asked when it is back")
     if presence is not NodeState.ONLINE:

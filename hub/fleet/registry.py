@@ -165,39 +165,6 @@ class Node:
         asleep = self.age(now) if self.slept_at is None else clock.monotonic() - self.slept_at
         return asleep - (self.status.next if self.status else 0)
 
-    def back_at(self, now: int) -> int:
-        """Unix nanoseconds of the wake that a sleeping node announced, or of the end of its maintenance; else 0."""
-        presence = self.presence(now)
-        if presence is NodeState.MAINTENANCE:
-            return self.upkeep.until
-        asleep = presence is NodeState.SLEEPING and self.status is not None and self.status.next
-        return now - int(self.overslept(now) * 1e9) if asleep else 0
-
-    def expected(self, now: int) -> int:
-        """Unix nanoseconds when a node is expected whose link opens on a schedule; 0 when it is here, or given up.
-
-        One that did not come when it should have, or whose goodbye was lost, has its next window left: a window that
-        found no connection is not the end.
-        """
-        word = self.word(now)
-        if word is NodeState.SLEEPING:
-            return self.back_at(now)
-        every = self.caps.every if self.caps else 0
-        if not every or word not in {NodeState.LATE, NodeState.OFFLINE} or self.status is None:
-            return 0
-        if word is NodeState.OFFLINE:
-            silent = clock.monotonic() - self.since_at
-        else:
-            silent = self.overslept(now) if _sleeps(self.status) else self.age(now)
-        left = every + OVERSLEPT - silent
-        return now + int(left * 1e9) if left > 0 else 0
-
-    def heed(self) -> None:
-        """Its status has changed."""
-        status = self.status
-        here = status is not None and status.state in HERE
-        self.patience = MISSED * (status.next or DEFAULT_INTERVAL) if here and status is not None else 0.0
-
 
 class Registry:
     """All known nodes by id."""
@@ -227,7 +194,7 @@ class Registry:
             since_at=clock.monotonic() - max(0.0, (clock.unix_ns() - record.since) / 1e9),
         )
         node.slept_at = node.since_at if _sleeps(record.status) else None
-        node.heed()
+        node.patience = _patience(record.status)
         self.nodes[record.id] = node
         return node
 
@@ -250,7 +217,7 @@ class Registry:
                 node.slept_at = node.heard_at if _sleeps(document) else None
                 node.born, node.holds, node.pages = node.heard, None, {}
                 node.caps_named = document.caps or node.caps_named
-                node.heed()
+                node.patience = _patience(document)
             case Capabilities():
                 if node.caps != msgspec.structs.replace(document, ep=node.caps.ep if node.caps else 0):
                     node.changed = clock.unix_ns()
@@ -265,6 +232,12 @@ class Registry:
             node.since = node.changed = node.heard
             node.since_at = clock.monotonic()
         return node
+
+
+def _patience(status: NodeStatus | None) -> float:
+    if status is None or status.state not in HERE:
+        return 0.0
+    return MISSED * (status.next or DEFAULT_INTERVAL)
 
 
 def _sleeps(status: NodeStatus | None) -> bool:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from hub import scheduler
 from hub.auctions.orders import Orders
 from hub.auctions.ranking import Deferred, Question, Ranked, Wanted, rank
 from hub.courier import Courier
@@ -11,7 +10,7 @@ from hub.fleet.absence import Absence
 from hub.fleet.registry import Registry
 from hub.jobs.board import Board, LiveJob
 from hub.jobs.quotas import Quotas
-from hub.scheduler import OVER, Facts
+from hub.scheduler import OVER, Facts, is_in_doubt
 from hub.scheduler.waiting import sleepers
 from wire import clock
 from wire.states import ExecutionState, JobType
@@ -36,7 +35,7 @@ class Survey:
 
     def facts(self, live: LiveJob, *, held: bool) -> Facts:
         """All that `scheduler.plan` looks at. `held`: nodes of a restored hub may have done what is missing here."""
-        nodes = {e.node_id for e in live.executions.values() if scheduler.is_in_doubt(e)}
+        nodes = {e.node_id for e in live.executions.values() if is_in_doubt(e)}
         return Facts(
             job=live.job,
             executions=list(live.executions.values()),

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hub.fleet.registry import Registry
+from hub.fleet.waking import back_at
 from hub.results.fetches import Fetches
 from hub.store.records import ExecutionRecord
 from wire import clock, failpoints
@@ -84,7 +85,7 @@ class Results:
             raise NotFound(f"node {node_id} kept the result and is not part of the fleet any more")
         now = clock.unix_ns()
         if not node.here(now):
-            back = node.back_at(now)
+            back = back_at(node, now)
             until = f" until {clock.rfc3339(back)[:19]}Z" if back else ""
             raise Unavailable(
                 f"node {node.name} ({node.id}) keeps the result and is {node.word(now)}{until}",
