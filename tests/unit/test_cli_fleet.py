@@ -126,6 +126,14 @@ def test_why_shows_every_answer_and_counts_the_reasons(hub_stub, tender):
     assert json.loads(tender("why", "weather", "--output", "json").out) == WHY
 
 
+def test_why_names_the_sleepers_that_a_job_waits_for(hub_stub, tender):
+    asleep = [{"NodeName": "ridge", "BackAt": "2026-05-28T22:26:40.1Z"}, {"NodeName": "valley", "BackAt": ""}]
+    hub_stub.answer("GET", f"{JOBS}/x/why", {"JobID": "x", "State": "queued", "Asleep": asleep})
+    lines = tender("why", "x").out.splitlines()
+    assert "ridge sleeps, and is asked when it is back: 2026-05-28T22:26:40Z" in lines
+    assert "valley sleeps, and is asked when it is back" in lines
+
+
 def test_why_of_a_job_that_nobody_was_asked_for_says_so(hub_stub, tender):
     hub_stub.answer("GET", f"{JOBS}/x/why", {"JobID": "x", "State": "failed", "Message": "no nodes", "Tenders": []})
     out = tender("why", "x").out

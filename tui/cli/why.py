@@ -45,8 +45,8 @@ def tell(reply: dict[str, Any]) -> None:
     message = f": {reply['Message']}" if reply.get("Message") else ""
     screen.say(f"{reply.get('JobID', '')} is {reply.get('State', '')}{message}")
     for node in reply.get("Asleep") or []:
-        back = str(node.get("BackAt", ""))[:19]
-        screen.say(f"{node.get('NodeName', '')} sleeps, and is asked when it is back: {back}Z")
+        back = f": {node['BackAt'][:19]}Z" if node.get("BackAt") else ""
+        screen.say(f"{node.get('NodeName', '')} sleeps, and is asked when it is back{back}")
     if not tenders:
         screen.say("No node was asked.")
     for item in tenders:
