@@ -7,7 +7,6 @@ is timed alone, and every 20 ms in a burst. Its CPU is that of bursts, as Tender
 import asyncio
 import contextlib
 import os
-import socket
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ import httpx
 from tests.bench import __main__ as bench
 from tests.bench.costs import Costs
 from tests.support.fleet import Fleet
+from tests.support.own_broker import free_port
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 RUNS = int(os.environ.get("BENCH_RUNS", "30"))
@@ -121,12 +121,6 @@ async def _serving(url: str) -> None:
                 if any(node["ConnectionState"]["Status"] == "CONNECTED" for node in nodes if "ConnectionState" in node):
                     return
             await asyncio.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def show(title: str, tender: float, other: float, unit: str, *, less_is_better: bool = True) -> None:

@@ -118,9 +118,8 @@ async def test_killed_before_or_after_it_told_a_webhook_it_is_told_under_one_id(
             )
             await until((house.traps("hub") / "fired").exists, 60)
             assert house.disarm("hub")
-            await (
-                house.node.kill9()
-            )  # the next one connects at once, and not with the patience of a link that fails often
+            # The next one connects at once, and not with the patience of a link that fails often.
+            await house.node.kill9()
 
 
 @pytest.mark.long

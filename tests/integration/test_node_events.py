@@ -9,6 +9,7 @@ from agent.events import MOST
 from hub.store.node_events import KEPT
 from tests.support.agent_bench import AgentBench, agent_bench
 from tests.support.hub_bench import BenchNode, HubBench, hub_bench
+from wire import clock
 from wire import messages as m
 from wire.failures import Reason
 from wire.messages import Check
@@ -43,6 +44,10 @@ async def test_checks_that_turn_clocks_that_are_set_and_hooks_that_break_are_tol
         await bench.hub.until(lambda: told(bench))
         for number in range(MOST + 3):
             await events.looked([Check("disk", "fail" if number % 2 == 0 else "pass", f"look {number}")])
+        with monkeypatch.context() as set_by_an_hour:
+            unix = clock.unix
+            set_by_an_hour.setattr(clock, "unix", lambda: unix() + 3600)
+            await events.looked([])
         events.hook_failed([Reason("hook-timeout", "hook battery: no answer"), Reason("hook-said-no", "hook x: no")])
         await events.looked([])
         await bench.hub.until(lambda: any(topic == "hook" for topic, _ in told(bench)))
@@ -50,6 +55,10 @@ async def test_checks_that_turn_clocks_that_are_set_and_hooks_that_break_are_tol
     assert [one for one in found if one[0] == "disk"][:2] == [
         ("disk", "pass → fail: look 0"),
         ("disk", "fail → pass: look 1"),
+    ]
+    assert [one for one in found if one[0] == "clock"] == [
+        ("clock", "the clock was set by +3600 s"),
+        ("clock", "the clock was set by -3600 s"),
     ]
     assert sum(topic == "disk" for topic, _ in found) == MOST
     assert [one for one in found if one[0] == "hook"] == [("hook", "hook battery: no answer (hook-timeout)")]

@@ -24,15 +24,15 @@ LINE, QUEUE = 600 * KIB, 2 * MIB
 PATIENCE = 2.0
 
 
-async def waits_while_uploading(bench: AgentBench, s3: S3Server, folder: str, rate: str) -> list[float]:
+async def waits_while_uploading(bench: AgentBench, s3: S3Server, keys: str) -> list[float]:
     """Seconds that each status took while a result of 20 MB went up."""
     async with thin_line(LINE, QUEUE) as line, line.to(bench.broker.port) as broker, line.to(_port(s3.url)) as bucket:
         joined = bench.identity.enrolment()
         assert joined is not None
         reply = msgspec.structs.replace(joined.reply, brokers=[f"localhost:{broker}"])
         bench.identity.keep(msgspec.structs.replace(joined, reply=reply))
-        publishers = {"allow_hosts": ["127.0.0.1"], "s3_credentials_file": folder}
-        link = {"profile": "metered", "upload_rate": rate}
+        publishers = {"allow_hosts": ["127.0.0.1"], "s3_credentials_file": keys}
+        link = {"profile": "metered", "upload_rate": "300KiB"}
         async with bench.agent(link=link, publishers=publishers) as parts:
             await bench.hub.online()
             params = {"Bucket": "results", "Key": "big.tar.gz", "Endpoint": f"http://127.0.0.1:{bucket}"}
@@ -84,7 +84,7 @@ def test_a_rate_that_cannot_work_is_named(rate):
 @pytest.mark.timeout(400)
 async def test_statuses_keep_arriving_while_twenty_megabytes_go_up(bench, s3, tmp_path):
     keys = str(s3.credentials(tmp_path / "keys"))
-    waits = await waits_while_uploading(bench, s3, keys, "300KiB")
+    waits = await waits_while_uploading(bench, s3, keys)
     assert len(waits) > 20
     assert max(waits) < PATIENCE, waits
     assert (s3.data / "results" / "big.tar.gz").stat().st_size > 19 * MIB

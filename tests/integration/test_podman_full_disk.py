@@ -21,9 +21,9 @@ def disk_fixture(tmp_path: Path):
         yield made
 
 
-async def started(executor: PodmanExecutor, disk: LoopDisk, folder: Path, script: str) -> Handle:
+async def started(executor: PodmanExecutor, disk: LoopDisk, folder: Path) -> Handle:
     folder.mkdir()
-    work = shell(disk.root / "e-1", script, mounts=[Mount(str(folder), "/go", read_only=True)])
+    work = shell(disk.root / "e-1", WAITS, mounts=[Mount(str(folder), "/go", read_only=True)])
     return await executor.start(work)
 
 
@@ -31,18 +31,16 @@ async def is_over(podman: TestPodman) -> bool:
     return await asyncio.to_thread(podman.podman, "inspect", "--format", "{{.State.Status}}", "tender-e-1") == "exited"
 
 
-async def ends_when_there_is_room(
-    executor: PodmanExecutor, podman: TestPodman, disk: LoopDisk, handle: Handle, go: Path
-) -> ExitReport:
-    """The container ends on a full disk, and only then there is room again."""
-    waiting = asyncio.create_task(executor.wait(handle))
-    stdout = disk.root / "e-1" / "results" / "stdout"
-    await eventually(lambda: stdout.exists() and stdout.read_bytes() == b"before\n")
+async def ends_on_a_full_disk(podman: TestPodman, disk: LoopDisk, go: Path) -> None:
     disk.fill()
     (go / "now").touch()
     async with asyncio.timeout(60):
         while not await is_over(podman):
             await asyncio.sleep(0.05)
+
+
+async def report_once_there_is_room(waiting: "asyncio.Task[ExitReport]", disk: LoopDisk) -> ExitReport:
+    """Nothing is said of the end before that."""
     done, _ = await asyncio.wait({waiting}, timeout=3)
     assert not done, waiting.result()
     disk.empty()
@@ -51,26 +49,21 @@ async def ends_when_there_is_room(
 
 
 async def test_its_end_waits_for_room(executor: PodmanExecutor, podman: TestPodman, disk: LoopDisk, tmp_path: Path):
-    handle = await started(executor, disk, tmp_path / "go", WAITS)
-    report = await ends_when_there_is_room(executor, podman, disk, handle, tmp_path / "go")
+    handle = await started(executor, disk, tmp_path / "go")
+    waiting = asyncio.create_task(executor.wait(handle))
+    stdout = disk.root / "e-1" / "results" / "stdout"
+    await eventually(lambda: stdout.exists() and stdout.read_bytes() == b"before\n")
+    await ends_on_a_full_disk(podman, disk, tmp_path / "go")
+    report = await report_once_there_is_room(waiting, disk)
     assert (report.exit_code, report.reason) == (9, None)
-    assert (disk.root / "e-1" / "results" / "stdout").read_bytes().startswith(b"before\n")
+    assert stdout.read_bytes().startswith(b"before\n")
 
 
 async def test_its_end_waits_also_for_a_driver_that_is_replaced_meanwhile(
     executor: PodmanExecutor, podman: TestPodman, disk: LoopDisk, tmp_path: Path
 ):
-    handle = await started(executor, disk, tmp_path / "go", WAITS)
-    disk.fill()
-    (tmp_path / "go" / "now").touch()
-    async with asyncio.timeout(60):
-        while not await is_over(podman):
-            await asyncio.sleep(0.05)
+    handle = await started(executor, disk, tmp_path / "go")
+    await ends_on_a_full_disk(podman, disk, tmp_path / "go")
     await executor.close()
-    waiting = asyncio.create_task(executor.wait(handle))
-    done, _ = await asyncio.wait({waiting}, timeout=3)
-    assert not done, waiting.result()
-    disk.empty()
-    async with asyncio.timeout(60):
-        report = await waiting
+    report = await report_once_there_is_room(asyncio.create_task(executor.wait(handle)), disk)
     assert (report.exit_code, report.reason) == (9, None)

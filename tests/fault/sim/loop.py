@@ -126,7 +126,7 @@ class VirtualLoop(base_events.BaseEventLoop):
     call_soon_threadsafe = call_soon
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
-        when = self.now + delay
+        when = self.now + delay  # as `call_at`, which this would go through millions of times
         step = Step(self, when, callback, args, context)
         self._number += 1
         heapq.heappush(self._timers, (when, self._number, step))
