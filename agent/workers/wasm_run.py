@@ -119,7 +119,9 @@ class Execution:
             told = True
         else:
             left = self.started + self.orders.timeout - monotonic()
-            told = signal.sigtimedwait({signal.SIGTERM}, max(0.0, left)) is not None
+            said = signal.sigtimedwait({signal.SIGTERM}, max(0.0, left))
+            # Python makes up a signal when the process stood still and the time was over as it went on.
+            told = said is not None and said.si_signo == signal.SIGTERM
         if not self._reporting.acquire(blocking=False):
             return
         if told:

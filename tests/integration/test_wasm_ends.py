@@ -170,6 +170,19 @@ async def test_the_time_out_holds_without_core_and_parent(wasm: WasmBench):
     assert later.reason.code == "timeout"
 
 
+async def test_a_box_that_stood_still_beyond_the_time_out_ends_the_work_with_it(wasm: WasmBench):
+    handle = await wasm.executor.start(wasm.work(Program().sleep(3600), timeout=1))
+    worker = process_of(handle)
+    os.kill(worker, signal.SIGSTOP)
+    await asyncio.sleep(1.2)
+    os.kill(worker, signal.SIGCONT)
+    report = Path(handle.folder, "run", "report.json")
+    await until(report.exists)
+    reason = (await wasm.executor.wait(handle)).reason
+    assert reason is not None
+    assert reason.code == "timeout"
+
+
 async def test_a_worker_that_cannot_keep_time_is_ended_by_the_core(wasm: WasmBench):
     handle = await wasm.executor.start(wasm.work(Program().sleep(3600), timeout=1))
     os.kill(process_of(handle), signal.SIGSTOP)

@@ -97,7 +97,7 @@ async def test_work_without_end_is_ended_at_its_time_out_and_a_good_job_runs_bes
     for kind, job_id in jobs.items():
         execution = await ended(fleet, job_id)
         said = (kind, execution["Tender"]["State"], reason_of(execution))
-        assert said == (kind, "timed_out", "timeout")
+        assert said == (kind, "timed_out", "timeout"), execution["Tender"]["Reason"]
         assert f"{LIMIT} s" in execution["Tender"]["Reason"]["Message"]
     await completes_once(fleet, good, notebook)
     assert await asyncio.to_thread(podman_parts.podman, "ps", "--all", "--quiet") == ""

@@ -21,11 +21,12 @@ class PlainClient(aiomqtt.Client):
             protocol=aiomqtt.ProtocolVersion.V5,
             clean_start=True,
             tls_context=context,
-            timeout=30,
+            timeout=60,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         self._codes: dict[int, int] = {}
         library: Any = self._client
+        library.connect_timeout = 60  # for the handshake, which a busy machine answers late
         inner = library.on_publish
 
         def published(client: Any, userdata: Any, mid: int, code: Any, properties: Any) -> None:
