@@ -16,7 +16,7 @@ from wire import clock
 from wire.failures import TenderError, Unavailable
 from wire.link import Outgoing, Packet
 from wire.messages import EventBatch, HubStatus, NodeStatus, Row, StatusBatch
-from wire.outbox import Outbox
+from wire.outbox import RESEND_AFTER, RESEND_AWAY, Outbox
 from wire.states import NodeState
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,13 @@ class Sync:
         self, *, voice: Voice, numbers: Numbers, executions: Executions, table: OutboxTable, presence: Presence
     ) -> None:
         self._voice, self._numbers, self._presence = voice, numbers, presence
-        self.outbox = Outbox(table, self._send, list(lanes.LANES), room=lambda: voice.room)
+        self.outbox = Outbox(
+            table,
+            self._send,
+            list(lanes.LANES),
+            resend_after=lambda: RESEND_AWAY if self._hub_away else RESEND_AFTER,
+            room=lambda: voice.room,
+        )
         self.outbox.acked(table.acked)
         self._hub_ep = numbers.get("hub_ep")
         self._hub_away = False
@@ -124,6 +130,7 @@ class Sync:
         """A new epoch of the hub: say everything again, not all nodes in the same moment."""
         if status.ep >= self._hub_ep:
             self._hub_away = not status.online
+            self.outbox.wake()  # it waits for an acknowledgement as long as suits the hub's state
         if not status.online or status.ep <= self._hub_ep:
             return
         first, self._hub_ep = self._hub_ep == 0, status.ep

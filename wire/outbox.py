@@ -20,6 +20,8 @@ BATCH_BYTES = 30 * 1024
 BATCH_ROWS = 200
 RESEND_AFTER = 30.0
 """Seconds without a new acknowledgement after which rows are sent again over a link that stayed up."""
+RESEND_AWAY = 600.0
+"""The same while the other side has said that it is not there: the broker keeps for it what was sent once."""
 
 
 class OutboxRows(Protocol):
@@ -39,7 +41,7 @@ class Outbox:
         send: Callable[[str, list[Row]], Awaitable[None]],
         lanes: list[str],
         *,
-        resend_after: float = RESEND_AFTER,
+        resend_after: Callable[[], float] = lambda: RESEND_AFTER,
         room: Callable[[], int] = lambda: BATCH_BYTES,
     ) -> None:
         self._rows, self._send, self._lanes, self._resend_after = rows, send, lanes, resend_after
@@ -94,7 +96,7 @@ class Outbox:
                 await self._recover()
             elif not progressed:
                 # With nothing on its way there is nothing to send again: an idle node is not woken for it.
-                await self._pause(self._resend_after if self._sent != self._acked else None)
+                await self._pause(self._resend_after() if self._sent != self._acked else None)
                 self._resend_stale()
 
     async def _recover(self) -> None:
@@ -167,9 +169,9 @@ class Outbox:
 
     def _resend_stale(self) -> None:
         """Counted from the last acknowledgement and not from what was sent last: behind a gap none ever comes."""
-        now = clock.monotonic()
+        now, patience = clock.monotonic(), self._resend_after()
         for lane in self._lanes:
-            if self._sent[lane] > self._acked[lane] and now - self._waiting_since[lane] >= self._resend_after:
+            if self._sent[lane] > self._acked[lane] and now - self._waiting_since[lane] >= patience:
                 self._sent[lane] = self._acked[lane]
                 self._wake.set()
                 self.stale()

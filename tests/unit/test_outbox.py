@@ -10,7 +10,7 @@ import pytest
 from tests.fault.sim.world import simulation
 from wire.failures import Unavailable
 from wire.messages import Row
-from wire.outbox import Outbox
+from wire.outbox import RESEND_AFTER, RESEND_AWAY, Outbox
 from wire.packets import PublishRefused
 
 
@@ -235,7 +235,7 @@ def test_a_hub_that_lost_rows_gets_them_again_also_while_more_are_on_their_way()
 
 async def test_a_gap_is_closed_though_new_rows_keep_coming(parts):
     lanes, wire, _, connected = parts
-    outbox = Outbox(lanes, wire.send, ["status", "event"], resend_after=0.2)
+    outbox = Outbox(lanes, wire.send, ["status", "event"], resend_after=lambda: 0.2)
     task = asyncio.create_task(outbox.run(connected))
     connected.set()
     lanes.add("status", 2)
@@ -270,3 +270,30 @@ def test_what_the_broker_refuses_is_tried_ever_more_seldom():
     with simulation(1, nodes=0) as world:
         world.loop.run(a_day())
     assert 200 < len(tries) < 1500
+
+
+def test_while_the_hub_is_known_to_be_away_reports_are_hardly_repeated_and_at_once_when_it_is_back():
+    lanes, sent, connected, patience = Lanes(), list[int](), asyncio.Event(), [RESEND_AFTER]
+    lanes.add("status")
+
+    async def send(_lane: str, rows: list[Row]) -> None:
+        sent.append(rows[-1].o)
+
+    async def an_outage() -> None:
+        connected.set()
+        outbox = Outbox(lanes, send, ["status"], resend_after=lambda: patience[0])
+        task = asyncio.create_task(outbox.run(connected))
+        await asyncio.sleep(1)
+        patience[0] = RESEND_AWAY
+        outbox.wake()
+        await asyncio.sleep(3600)
+        assert 1 < len(sent) <= 7
+        await asyncio.sleep(60)
+        before, patience[0] = len(sent), RESEND_AFTER
+        outbox.wake()
+        await asyncio.sleep(1)
+        assert len(sent) == before + 1
+        task.cancel()
+
+    with simulation(1, nodes=0) as world:
+        world.loop.run(an_outage())
