@@ -18,6 +18,7 @@ from agent.store.store import Store
 from wire.failures import ExecutionFailed, InvalidRequest, Swapped, TenderError
 from wire.files.only_one import only_one
 from wire.operating.supervisor import Supervisor
+from wire.processes.threads import full_pool
 from wire.states import Membership
 
 log = logging.getLogger(__name__)
@@ -25,12 +26,15 @@ GOODBYE = 8.0
 """Seconds for a clean end; systemd gives ten."""
 ORPHANS_AFTER = 30.0
 TELL_EACH = 60.0
+WORKERS = 4
+"""Threads for what blocks: connecting, copying, syncing, removing."""
 
 
 async def run(config: AgentConfig, *, say: Callable[[str], None], with_fake: bool = False) -> None:
     """Run the agent until SIGTERM or SIGINT. Raises TenderError for what cannot work."""
     stop, supervisor = asyncio.Event(), Supervisor.from_environment(os.environ)
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(full_pool(WORKERS))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     data = Path(config.data_dir)
@@ -136,7 +140,7 @@ async def _start(parts: Parts) -> None:
     if parts.offers.podman_service is not None:
         try:
             await parts.offers.podman_service.start()
-        except (ExecutionFailed, TenderError, OSError) as error:
+        except (ExecutionFailed, TenderError, OSError, RuntimeError) as error:
             log.warning("the private Podman service did not start: %s", error)
     await parts.standing.look()
     parts.recovery.restore_ledger()

@@ -11,12 +11,14 @@ import random
 import shutil
 from collections.abc import Callable, Collection, Coroutine, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agent.bidding.capacity import Ledger
+from agent.capabilities.shortage import patiently, reason_of
 from agent.executors.base import Executor, ExitReport, Handle
 from agent.executors.processes import boot_id
 from agent.plugins import Plugins
@@ -120,7 +122,8 @@ class Runner:
             to, change = E.CANCELLED, Change(reason=active.stopping)
         except Exception as error:
             log.exception("%s failed for a fault of the agent", execution.id)
-            to, change = E.FAILED, Change(reason=Reason("agent-fault", f"a fault of the agent: {error!r}"[:500]))
+            fault = Reason("agent-fault", f"a fault of the agent: {error!r}"[:500])
+            to, change = E.FAILED, Change(reason=reason_of(error) or fault)
         active.ending = True
         await self._tell(execution.id, to, change, LIVE_ON_NODE)
         self._ledger.free_allocation(execution.id)
@@ -187,7 +190,7 @@ class Runner:
             said = msgspec.structs.replace(said, handle=handle)
             telling = self._beside(self._tell(execution.id, E.RUNNING, said, LIVE_ON_NODE))
         failpoints.at("wait.before")
-        report = await executor.wait(handle)
+        report = await patiently(lambda: executor.wait(handle), execution.id)
         failpoints.at("wait.after")
         active.running = False
         if telling is not None:
@@ -243,7 +246,9 @@ class Runner:
         said = msgspec.structs.replace(change, reason=None)
         try:
             with self._told_if_slow(execution.id, E.PUBLISHING, said, expect={E.RUNNING}):
-                result = await self._publishing.publish(execution, folder, code, insist=to is E.COMPLETED)
+                insist = to is E.COMPLETED
+                publish = partial(self._publishing.publish, execution, folder, code, insist=insist)
+                result = await patiently(publish, execution.id)
         except ExecutionFailed as failure:
             log.warning("%s: the result could not be published: %s", execution.id, failure.message)
             reason = failure.reason if to is E.COMPLETED else change.reason

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from agent.bidding.facts import NodeFacts, Plugins
 from agent.capabilities.probe import Probe
+from agent.capabilities.shortage import Shortage
 from wire.messages import Capabilities, Check
 from wire.states import NodeState
 
@@ -20,6 +21,7 @@ class Standing:
         self._node_id, self._probe, self._plugins = node_id, probe, plugins
         self.capabilities = Capabilities(ep=0)
         self._facts = NodeFacts(node_id=node_id)
+        self._shortage = Shortage()
         self.now: Callable[[], tuple[NodeState, frozenset[int], Mapping[str, str]]] = lambda: (
             self._facts.state,
             self._facts.ports,
@@ -31,9 +33,10 @@ class Standing:
 
     def facts(self) -> NodeFacts:
         """For a decision. The same value as long as nothing has changed."""
-        state, ports, health = self.now()
-        if state is not self._facts.state or ports != self._facts.ports or health is not self._facts.health:
-            self._facts = dataclasses.replace(self._facts, state=state, ports=ports, health=health)
+        (state, ports, health), short = self.now(), self._shortage.reasons()
+        old = self._facts
+        if (state, ports, short) != (old.state, old.ports, old.shortage) or health is not old.health:
+            self._facts = dataclasses.replace(old, state=state, ports=ports, health=health, shortage=short)
         return self._facts
 
     async def look(self) -> None:
@@ -56,6 +59,7 @@ class Standing:
             await self.changed()
 
     def checks(self) -> list[Check]:
-        """A warning for each engine that is not there."""
+        """A warning for each engine that is not there; a failure where descriptors or processes are short."""
         missing = list(self.capabilities.unavailable.items())[:ENGINES_TOLD]
-        return [Check(f"engine-{name}", "warn", why[:WHY_CAP]) for name, why in missing]
+        away = [Check(f"engine-{name}", "warn", why[:WHY_CAP]) for name, why in missing]
+        return [*self._shortage.checks(), *away]

@@ -85,12 +85,15 @@ class Database:
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a connection that cannot write. Sees all commits that were done before the call."""
         if not self._reader_started:
-            self._reader_started = True
             reader = threading.Thread(
                 target=self._read_loop, args=(self._reads,), name=f"db-{self.path.stem}-read", daemon=True
             )
+            try:
+                reader.start()
+            except RuntimeError as error:
+                raise Unavailable(f"the database cannot be read: {error}") from error
+            self._reader_started = True
             self._threads.append(reader)
-            reader.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._reads.put((work, loop, future))

@@ -27,7 +27,7 @@ class NodeFacts:
 
     `environment` is what `env:NAME` may be taken from; `ports` are the host ports that executions use;
     `devices` are the GPUs that can be handed to a container, by their CDI names;
-    `health` is pass, warn or fail by check.
+    `health` is pass, warn or fail by check; `shortage` says which descriptors or processes are short.
     """
 
     node_id: str
@@ -40,6 +40,7 @@ class NodeFacts:
     ports: frozenset[int] = frozenset()
     devices: tuple[str, ...] = ()
     health: Mapping[str, str] = field(default_factory=dict[str, str])
+    shortage: tuple[Reason, ...] = ()
 
     def labelled(self, given: Mapping[str, str]) -> "NodeFacts":
         """With the labels that operators gave at the hub; the owner's own win."""

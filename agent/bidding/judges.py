@@ -129,6 +129,11 @@ def disk_is_sound(facts: Facts, rules: Rules) -> list[Reason]:
     return [Reason("no-disk", "the disk of this node is nearly full", "wait, or use another node")]
 
 
+def work_can_be_started(facts: Facts, rules: Rules) -> list[Reason]:
+    del rules
+    return list(facts.node.shortage)
+
+
 def has_inputs(facts: Facts, rules: Rules) -> list[Reason]:
     if not rules.bidding.reject_stateless or facts.job.job.task.input_sources:
         return []
@@ -166,6 +171,7 @@ JUDGES: tuple[Callable[[Facts, Rules], list[Reason]], ...] = (
     engine_is_here,
     publisher_is_here,
     disk_is_sound,
+    work_can_be_started,
     network_is_given,
     has_inputs,
     labels_match,

@@ -98,9 +98,9 @@ class Driver:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                 start_new_session=True, limit=LINE_CAP, env={**env, "PYTHONPATH": str(ROOT)},
             )  # fmt: skip
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             # No descriptor or no process to be had just now: containers go on, so nobody may take that for their end.
-            message = f"the Podman driver cannot be started: {error.strerror}"
+            message = f"the Podman driver cannot be started: {error}"
             raise ExecutionFailed(Reason("driver-lost", message, "see the agent's log")) from error
         self._reader = asyncio.create_task(self._read(self._child))
         return self._child

@@ -142,5 +142,5 @@ class PodmanService:
             await self._child.wait()
             pause = 0.1 if clock() - began > 60 else min(pause * 2, 30.0)
             await asyncio.sleep(pause)
-            with contextlib.suppress(OSError):  # podman may be away while it is upgraded
+            with contextlib.suppress(OSError, RuntimeError):  # podman may be away while it is upgraded
                 await self._spawn()

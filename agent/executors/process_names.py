@@ -11,10 +11,13 @@ def boot_id() -> str:
 
 
 def birth_of(pid: int) -> int | None:
-    """Start time of a living process in clock ticks since boot; None when it is gone or a zombie."""
+    """Start time of a living process in clock ticks since boot; None when it is gone or a zombie.
+
+    Raises OSError when that cannot be told now, as without a free descriptor.
+    """
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     try:
         fields = os.read(descriptor, 4096).rpartition(b")")[2].split()

@@ -1,6 +1,7 @@
 """The `run/` folder of an execution: who started it, who stopped it and how it ended, as small JSON files."""
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -149,5 +150,9 @@ class RunFolder:
                 return msgspec.json.decode(os.read(descriptor, FILE_CAP), type=kind)
             finally:
                 os.close(descriptor)
-        except (OSError, msgspec.DecodeError):
+        except msgspec.DecodeError:
+            return None
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                raise  # it may well be there
             return None

@@ -131,7 +131,7 @@ class WarmParent:
                 env={"PATH": path, "PYTHONPATH": str(_ROOT)},
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise ExecutionFailed(Reason("start-failed", f"the WASM worker cannot be started: {error}")) from error
 
     async def close(self) -> None:

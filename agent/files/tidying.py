@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.capabilities.shortage import patiently, reason_of
 from agent.settings.config import KeepSettings
 from agent.steps.work import RESULTS
 from agent.store.records import Execution, KeptResult
@@ -75,7 +76,7 @@ class Tidying:
         """Remove the folders of forgotten executions beside, down to what is kept."""
         if gone:
             work = [(self._root / execution.id, _stays(self.keep(execution))) for execution in gone]
-            task = asyncio.create_task(asyncio.to_thread(_free, work))
+            task = asyncio.create_task(patiently(lambda: asyncio.to_thread(_free, work), "freeing folders"))
             self._tasks.add(task)
             task.add_done_callback(self._freed)
 
@@ -148,16 +149,26 @@ def _free(work: list[tuple[Path, frozenset[str] | None]]) -> None:
     for folder, stays in work:
         failpoints.at("free.before")
         if stays is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             continue
         entries = [entry for entry in folder.iterdir() if entry.name != RESULTS] if folder.is_dir() else []
         if stays and (folder / RESULTS).is_dir():
             entries += [entry for entry in (folder / RESULTS).iterdir() if entry.name not in stays]
         for entry in entries:
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
+                _remove(entry)
             else:
                 entry.unlink(missing_ok=True)
+
+
+def _remove(folder: Path) -> None:
+    """As far as it goes. Raises OSError where no descriptor is to be had, which passes."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        if reason_of(error) is not None:
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(root: Path, known: set[str], kept: dict[str, frozenset[str] | None]) -> None:

@@ -163,8 +163,8 @@ class Transfers:
         else:
             try:
                 child = await _Child.start(kind, self._environ)
-            except OSError as fault:
-                reason = Reason("transfer-died", f"no transfer process can be started: {fault.strerror}")
+            except (OSError, RuntimeError) as fault:
+                reason = Reason("transfer-died", f"no transfer process can be started: {fault}")
                 raise ExecutionFailed(reason) from fault
         self._busy.add(child)
         return child

@@ -25,6 +25,8 @@ from agent.workers.wasm_results import settle
 from wire.clock import monotonic
 from wire.failures import ExecutionFailed, Reason
 
+FILES = 1024
+"""Descriptors that a program may have, where the box gives so many."""
 _SLACK = 768 * 1024 * 1024  # what wasmtime, Python and compiled code may hold beside the guest's memory
 LOOK_AGAIN = 1.0
 """Seconds between two tries to leave a report on a disk that takes nothing."""
@@ -185,7 +187,9 @@ def _leave_the_parent() -> None:
 def _limit(orders: Orders) -> None:
     data = orders.memory + _SLACK
     resource.setrlimit(resource.RLIMIT_DATA, (data, data))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)  # who may do little cannot raise it
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if orders.disk:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the guest gets an error instead
         resource.setrlimit(resource.RLIMIT_FSIZE, (orders.disk, orders.disk))

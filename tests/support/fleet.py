@@ -17,6 +17,9 @@ class AgentProcess:
     launcher: tuple[str, ...] = ("-m",)
     """What the interpreter is given before the name of the module."""
 
+    before: tuple[str, ...] = ()
+    """A program that starts the interpreter in its own place, with its arguments."""
+
     def __init__(self, folder: Path, name: str, config: str = "", *options: str) -> None:
         self.folder, self.name, self._options = folder, name, options
         self.more: dict[str, str] = {}  # added to its environment
@@ -35,7 +38,7 @@ class AgentProcess:
         join = ["--join", token] if token else []
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, *self.launcher, "agent", "run", "--data-dir", str(self.folder / "data"),
+                *self.before, sys.executable, *self.launcher, "agent", "run", "--data-dir", str(self.folder / "data"),
                 "--config", str(self._config), *join, *self._options,
                 stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, **self.more},

@@ -45,7 +45,11 @@ async def run_capped(
     argv: Sequence[str], *, env: Mapping[str, str], seconds: float, stdin: bytes = b"", cap: int = CAP
 ) -> Ran:
     """Run `argv` for at most `seconds`; never raises for what it does. `cap` is for stdout and stderr each."""
-    with Enclosure() as enclosure:
+    try:
+        enclosing = Enclosure()
+    except OSError as error:
+        return Ran(fault=Fault.NOT_STARTABLE, detail=str(error))
+    with enclosing as enclosure:
         try:
             process = _start(argv, env, enclosure.marker)
         except (OSError, ValueError) as error:
@@ -116,8 +120,10 @@ async def _reap(process: "subprocess.Popen[bytes]", over: "asyncio.Future[None]"
         process.wait()
     else:
         over.cancel()
-        # Killed, but still held by the kernel: let a thread wait, never the loop.
-        threading.Thread(target=process.wait, daemon=True).start()
+        # Killed, but still held by the kernel: let a thread wait, never the loop. Without one, the next child's start
+        # reaps it.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=process.wait, daemon=True).start()
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with contextlib.suppress(OSError):
