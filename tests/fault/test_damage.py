@@ -11,16 +11,13 @@ from tests.support.hub_double import fake_job
 from tests.support.hub_process import HubProcess
 from tests.support.scenario import (
     Notebook,
-    Traced,
     completed,
     completes_once,
-    executions,
-    in_state,
     node_rows,
     settings,
+    taken_up_again,
     traced_job,
     until,
-    worker,
 )
 from wire.database import damage
 from wire.failures import TenderError
@@ -107,21 +104,11 @@ async def test_a_node_whose_database_is_damaged_takes_its_running_work_up_again(
     async with Fleet(tmp_path, {"north": settings(tmp_path, "north")}) as fleet:
         node = fleet.nodes["north"]
         await completes_once(fleet, await fleet.hub.submit(traced_job(other)), other)  # numbers that the hub remembers
-        job_id = await fleet.hub.submit(traced_job(notebook, Traced().note().print("told").wait_for()))
-        execution_id = await in_state(node, "running")
-        await until(lambda: notebook.lines)
-        before = worker(node, execution_id)
-        await node.kill9()
-        spoil(node.folder / "data" / "agent.db", whole=True)
-        await node.start()
-        await until((node.folder / "data" / "agent.db.damaged-1").exists)
-        await until(lambda: (node.folder / "log").read_text().count("ready ") == 2)
-        await until(lambda: in_state(node, "running", "accepted", "preparing"))
-        assert worker(node, execution_id) == before
-        notebook.go()
-        done = await completes_once(fleet, job_id, notebook)
-        assert (done["ID"], done["RunOutput"]["Stdout"]) == (execution_id, "told")
-        assert len(await executions(fleet.hub, job_id)) == 1
+        async with taken_up_again(fleet, node, notebook):
+            await node.kill9()
+            spoil(node.folder / "data" / "agent.db", whole=True)
+            await node.start()
+            await until((node.folder / "data" / "agent.db.damaged-1").exists)
         (lane,) = await node_rows(node, "SELECT last - acked AS waiting, last FROM lanes WHERE lane = 'status'")
         assert (lane["waiting"], lane["last"] > 3) == (0, True)
         assert (await completed(fleet.hub, await fleet.hub.submit(traced_job(other))))["State"][

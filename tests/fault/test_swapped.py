@@ -13,12 +13,11 @@ from tests.support.scenario import (
     Traced,
     completed,
     completes_once,
-    executions,
     in_state,
     settings,
+    taken_up_again,
     traced_job,
     until,
-    worker,
 )
 from wire.database import Connection, Database, damage, look, snapshot
 from wire.failures import Swapped
@@ -137,23 +136,13 @@ async def test_an_agent_whose_database_is_swapped_ends_and_its_work_is_found_aga
         path = node.folder / "data" / "agent.db"
         snapshot(path, tmp_path / "agent.db")
         await completes_once(fleet, await fleet.hub.submit(traced_job(other)), other)
-        job_id = await fleet.hub.submit(traced_job(notebook, Traced().note().print("told").wait_for()))
-        execution_id = await in_state(node, "running")
-        await until(lambda: notebook.lines)
-        before = worker(node, execution_id)
-        (restore if copied else delete)(path, tmp_path)
-        await fleet.hub.submit(traced_job(other, Traced()))
-        assert node.process is not None
-        assert await until(lambda: node.process.returncode) == os.EX_IOERR
-        assert str(path) in (node.folder / "log").read_text()
-        await node.start()
-        await until(lambda: (node.folder / "log").read_text().count("ready ") == 2)
-        await until(lambda: in_state(node, "running", "accepted", "preparing"))
-        assert worker(node, execution_id) == before
-        notebook.go()
-        done = await completes_once(fleet, job_id, notebook)
-        assert (done["ID"], done["RunOutput"]["Stdout"]) == (execution_id, "told")
-        assert len(await executions(fleet.hub, job_id)) == 1
+        async with taken_up_again(fleet, node, notebook):
+            (restore if copied else delete)(path, tmp_path)
+            await fleet.hub.submit(traced_job(other, Traced()))
+            assert node.process is not None
+            assert await until(lambda: node.process.returncode) == os.EX_IOERR
+            assert str(path) in (node.folder / "log").read_text()
+            await node.start()
 
 
 @pytest.mark.long

@@ -2,10 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
 import inspect
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -261,6 +262,25 @@ async def completes_once(fleet: Fleet, job_id: str, notebook: Notebook, slots: i
             await until(lambda node=node: _nothing_left(node))
     assert notebook.lines == slots
     return accepted[0]
+
+
+@contextlib.asynccontextmanager
+async def taken_up_again(fleet: Fleet, node: AgentProcess, notebook: Notebook) -> AsyncGenerator[None]:
+    """Work that runs before what happens to its agent and is the same process after the next start; it ends once."""
+    program = Traced().note()
+    program.print("told")
+    job_id = await fleet.hub.submit(traced_job(notebook, program.wait_for()))
+    execution_id = await in_state(node, "running")
+    await until(lambda: notebook.lines)
+    before = worker(node, execution_id)
+    yield
+    await until(lambda: (node.folder / "log").read_text().count("ready ") == 2)
+    await until(lambda: in_state(node, "running", "accepted", "preparing"))
+    assert worker(node, execution_id) == before
+    notebook.go()
+    done = await completes_once(fleet, job_id, notebook)
+    assert (done["ID"], done["RunOutput"]["Stdout"]) == (execution_id, "told")
+    assert len(await executions(fleet.hub, job_id)) == 1
 
 
 async def _nothing_left(node: AgentProcess) -> bool:
