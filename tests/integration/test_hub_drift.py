@@ -134,7 +134,7 @@ async def test_a_result_whose_receipt_was_lost_is_let_go_by_the_wanted_set_that_
 async def test_a_wanted_set_that_was_lost_is_sent_again_until_the_node_says_that_it_has_it(bench):
     node = await bench.node("north")
     await bench.finished(await bench.submit(wasm_job()))
-    await until(lambda: node.wants and not node.wants[-1].items)
+    await until(lambda: node.wants and node.wants[-1].ver and not node.wants[-1].items)  # that of its approval is 0
     newest = node.wants[-1].ver
     await node.say(Channel.HELD, m.Held(ep=1, want=newest - 1, items=[]))
     await node.say(Channel.HELD, m.Held(ep=1, want=newest - 1, items=[]))

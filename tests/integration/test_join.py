@@ -213,7 +213,7 @@ async def test_a_box_joins_a_real_hub_and_its_certificate_opens_the_real_broker(
         async with PlainClient(port, usable(identity), identity.node_id) as node:
             base = f"{joined.reply.root}/1/n/{identity.node_id}"
             assert await node.code_of(f"{base}/ev", b"hello") in {0, 16}
-            assert await node.code_of(f"{base}/want", b"forged") == 135
+            assert await node.code_of(f"{base}/inv/t-1", b"forged") == 135
 
 
 async def test_what_a_node_of_one_fleet_got_opens_no_other_fleet(
