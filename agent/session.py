@@ -12,6 +12,7 @@ from wire import clock
 from wire.failures import InvalidRequest, TenderError
 from wire.link import Options, mutual_tls
 from wire.messages import Check
+from wire.names import Names
 from wire.topics import HUB_WRITES, Topics
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def options(identity: Identity, joined: Joined, topics: Topics, settings: LinkSe
         session_expiry=settings.session_expiry,
         canaries=topics.canaries(HUB_WRITES, identity.node_id),
         canary_each=settings.health_seconds,
+        names=Names(identity.folder / "addresses.json"),
     )
 
 

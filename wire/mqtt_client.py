@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
+from collections.abc import Sequence
 from typing import Any
 
 import aiomqtt
@@ -16,6 +18,9 @@ log = logging.getLogger(__name__)
 class Client(aiomqtt.Client):
     """aiomqtt's client with its inner parts in reach: flags, reason codes and manual acks are only there."""
 
+    peer = ""
+    """The address that it was connected to last."""
+
     def bound(self, most: int) -> None:
         """Give the connection up at a packet of more than `most` bytes, which a broker was told not to send."""
         paho, read = self.paho, self.paho.loop_read
@@ -27,6 +32,25 @@ class Client(aiomqtt.Client):
             return done
 
         paho.loop_read = bounded
+
+    def reach(self, addresses: Sequence[str], tls: ssl.SSLContext) -> None:
+        """Connect to the first of these where somebody answers who has a certificate of the broker's name."""
+        paho = self.paho
+
+        def connect() -> ssl.SSLSocket:
+            failure = OSError("no address to connect to")
+            for address in addresses:
+                try:
+                    secured = _secured((address, paho.port), paho.host, tls, paho.connect_timeout)
+                except OSError as error:
+                    failure = error
+                else:
+                    self.peer = address
+                    return secured
+            raise failure
+
+        # The library would look the name up again, without a deadline, and leave open what fails in the handshake.
+        paho._create_socket = connect  # noqa: SLF001
 
     @property
     def paho(self) -> Any:
@@ -81,3 +105,18 @@ class Client(aiomqtt.Client):
             return
         if self._client.want_write() and sock.fileno() >= 0:
             self._loop.add_writer(sock.fileno(), self._flush, sock)
+
+
+def _secured(place: tuple[str, int], name: str, tls: ssl.SSLContext, patience: float) -> ssl.SSLSocket:
+    plain = socket.create_connection(place, timeout=patience)
+    try:
+        secured = tls.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False)
+    except BaseException:
+        plain.close()
+        raise
+    try:
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured

@@ -5,6 +5,7 @@ import ssl
 import msgspec
 
 from wire.failures import TenderError
+from wire.names import Names
 
 
 class Packet(msgspec.Struct, frozen=True, gc=False):
@@ -50,3 +51,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     will_delay: int = 30
     canaries: list[str] = []
     canary_each: float = 0.0
+    names: Names = msgspec.field(default_factory=Names)

@@ -40,7 +40,7 @@ class Session:
     """One connection. Wraps aiomqtt where it drops what we need (flags, reason codes, manual ack)."""
 
     def __init__(self, options: Options, host: str, port: int, will: Outgoing) -> None:
-        self._options = options
+        self._options, self._host, self._port = options, host, port
         self._client = Client(
             host,
             port,
@@ -112,11 +112,14 @@ class Session:
 
     @contextlib.asynccontextmanager
     async def _opened(self):  # noqa: ANN202  the context manager type is in `open`
+        names = self._options.names
         try:
+            self._client.reach(await names.addresses(self._host, self._port), self._options.tls)
             async with self._client:
                 self._client.lost.add_done_callback(lambda _: self._arrived.set())
                 await self._subscribe()
                 heed_cancellation()
+                await names.worked(self._host, self._client.peer)
                 yield self
         finally:
             self._client.close()
