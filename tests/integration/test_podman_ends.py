@@ -49,7 +49,7 @@ async def test_a_stop_after_the_end_leaves_the_programs_own_end(
 
 async def test_work_over_its_time_is_ended_with_timeout(executor: PodmanExecutor, tmp_path: Path):
     script = "trap '' TERM; echo up; while true; do sleep 1; done"
-    report = await executor.wait(await executor.start(shell(tmp_path, script, timeout=1.0)))
+    report = await executor.wait(await executor.start(shell(tmp_path, script, timeout=4.0)))
     assert report.reason is not None
     assert report.reason.code == "timeout"
     assert (tmp_path / "results/stdout").read_bytes() == b"up\n"

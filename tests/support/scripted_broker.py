@@ -46,7 +46,7 @@ class ScriptedBroker:
         self.connects = 0
         self.published: list[bytes] = []
         self.code_of: Callable[[bytes], int] = lambda _: 0
-        self.on_subscribe = b""
+        self.on_first_subscribe = self.on_subscribe = b""
 
     def context(self, name: str) -> ssl.SSLContext:
         return client_context(self._pki, issue(self._pki, self._folder, name))
@@ -69,7 +69,8 @@ class ScriptedBroker:
                 writer.write(packet(0x20, b"\0\0" + bytes([len(caps)]) + caps))
             case 8:
                 writer.write(packet(0x90, body[:2] + b"\0" + b"\1" * body.count(b"/filter")))
-                writer.write(self.on_subscribe)
+                writer.write(self.on_first_subscribe or self.on_subscribe)
+                self.on_first_subscribe = b""
             case 3:
                 size = int.from_bytes(body[:2], "big") + 2
                 topic, mid = body[2:size], body[size : size + 2]
