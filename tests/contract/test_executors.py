@@ -159,7 +159,7 @@ async def test_starting_after_a_restart_finds_the_running_work(bench: Bench, exe
 
 
 async def test_work_over_its_time_out_is_ended_with_that_reason(bench: Bench, executor: Executor):
-    handle = await executor.start(bench.work(Does(stdout="begun\n", lasts=FOREVER), timeout=2))
+    handle = await executor.start(bench.work(Does(stdout="begun\n", lasts=FOREVER), timeout=4))
     report = await executor.wait(handle)
     assert report.reason is not None
     assert (report.exit_code, report.reason.code) == (None, "timeout")
