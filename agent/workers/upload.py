@@ -11,6 +11,7 @@ from agent.workers.guard import guarded
 from agent.workers.pack import damaged, open_listed, pack
 from agent.workers.progress import Meter
 from agent.workers.s3_client import make_client, our_reasons
+from agent.workers.s3_clock import follow_server
 from agent.workers.s3_objects import Objects, Source
 from wire.addresses import AddressPolicy
 from wire.files import manifest
@@ -24,7 +25,9 @@ def upload(order: S3Put, meter: Meter) -> dict[str, str]:
     listed = manifest.load(Path(order.results))
     Path(order.work).mkdir(parents=True, exist_ok=True)
     with guarded(AddressPolicy(order.allow)), our_reasons(order):
-        objects = Objects(make_client(order), order, meter)
+        client = make_client(order)
+        follow_server(client)
+        objects = Objects(client, order, meter)
         sent = (
             _plain(objects, order, listed, meter) if order.encoding == "plain" else _gzip(objects, order, listed, meter)
         )
