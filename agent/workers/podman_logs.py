@@ -42,11 +42,12 @@ class LogFollower:
     def drain(self) -> bool:
         """Read what is there now, at most so many chunks. Says whether there was something."""
         some = False
-        self._note_gap()
         for _ in range(AT_ONCE):
             lines = self._files.read()
             if lines:
                 self._keep(lines)
+            elif self._files.gap:
+                self._note_gap()
             elif self._files.full:
                 self._turn()
             else:
@@ -95,14 +96,12 @@ class LogFollower:
         """To the next file. Only what is marked may go."""
         self._remember()
         self._files.turn()
-        self._note_gap()
 
     def _note_gap(self) -> None:
-        if self._files.gap:
-            self._files.gap = False
-            self.stdout.miss()
-            self.stderr.miss()
-            self._remember()
+        self._files.gap = False
+        self.stdout.miss()
+        self.stderr.miss()
+        self._remember()
 
     def _count(self, lines: bytes) -> bool:
         """Only count, ten times as fast as reading; can be done for whole lines of stdout behind the head."""

@@ -68,9 +68,9 @@ class RingStream:
 
     def finish(self) -> None:
         """Put head and tail together in the stream's file. The ring stays, so that it can be done again."""
+        self._head.truncate(min(self.total, self._head_cap))
         if self.total > self._head_cap:
             self._head.seek(self._head_cap)
-            self._head.truncate()
             self._head.write(self._end())
         self.close()
 

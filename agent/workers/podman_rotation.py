@@ -33,21 +33,25 @@ class RotatedLog:
         self._path = path
         self._coming = path.with_name(f"{path.name}.tmp")
         self._made = path.with_name(f"{path.name}.new")
+        self._missed = False
         self._leases = True
         self._file: BinaryIO | None = None
         self._next: BinaryIO | None = None
         self._look()
 
     def read(self) -> bytes:
-        """The next whole lines, at most a chunk; empty when there is none for now. With `full` it is time to turn."""
+        """The next whole lines, at most a chunk; empty when there is none for now, and before a gap that is not noted.
+
+        When it is empty with `full` set, it is time to turn.
+        """
         self.full = self._look()
-        if self._file is None:
+        if self._file is None or self.gap:
             return b""
         self._file.seek(self.offset)
         chunk = self._file.read(CHUNK)
         cut = chunk.rfind(b"\n") + 1
-        if cut and not self.offset and self._next is not None and _is_at(self._next, self._path):
-            self._put(self._named(self.number), self._path)  # conmon's rename is over; `podman logs` reads there
+        if cut and not self.offset and not self.full:
+            self._show(self._file)
         self.offset += cut
         return chunk[:cut]
 
@@ -56,10 +60,19 @@ class RotatedLog:
         return self._file is not None and os.fstat(self._file.fileno()).st_size - self.offset > BEHIND
 
     def turn(self) -> None:
-        """Give up the file that was read to its end, which must have been noted, and go on to the one that follows."""
+        """Give up the file that was read to its end, which must have been noted, and go on to the one that follows.
+
+        Where something may lie between the two, the first call only sets `gap`, so that it is noted before that.
+        """
         following = self._named(self.number + 1)
-        if not following.exists():
-            self._name(following)
+        if following.exists():
+            # A driver stopped in the middle of a turn. What conmon opens to turn it empties, also when that is its own.
+            sure = not (self._coming.exists() and following.samefile(self._coming))
+            if not self._is_noted(sure=sure):
+                return
+        elif not self._supervised(following) and not self._follow(following):
+            return
+        self._missed = False
         self._named(self.number).unlink(missing_ok=True)
         self._open(self.number + 1)
 
@@ -77,10 +90,7 @@ class RotatedLog:
             return False
         if self._next is None and self._leases:
             self._next = self._reserve(self._file)
-        if self._named(self.number + 1).exists() or self._waits():
-            return True
-        here = _is_at(self._file, self._path) or (self._next is not None and _is_at(self._next, self._path))
-        return not here and self._path.exists()
+        return self._named(self.number + 1).exists() or self._waits() or not self._is_last(self._file)
 
     def _begin(self) -> None:
         """Where the mark says, or in the file after that, which gets its name only when the mark is at the end."""
@@ -106,17 +116,23 @@ class RotatedLog:
     def _waits(self) -> bool:
         return self._next is not None and fcntl.fcntl(self._next, fcntl.F_GETLEASE) != fcntl.F_RDLCK
 
-    def _name(self, following: Path) -> None:
-        """Give the following file its name, and let conmon have it."""
-        handed, waited = self._next, self._waits()
-        if handed is not None and waited and self._hand_over(following):
-            return
-        # It turned without waiting: what it left between the two files, if anything, nobody knows.
-        self.gap = handed is None or not _is_at(handed, self._path)
-        os.link(self._path, following)
-        if handed is not None:
-            handed.close()
+    def _supervised(self, following: Path) -> bool:
+        """Whether conmon waited with the turn from the very file that was read; then it waits no longer."""
+        here = any(file is not None and _is_at(file, self._path) for file in (self._file, self._next))
+        return here and self._waits() and self._hand_over(following)
+
+    def _follow(self, following: Path) -> bool:
+        """Conmon turned without waiting: what it left between the two files, if anything, nobody knows."""
+        if not self._is_noted(sure=self._next is not None and _is_at(self._next, self._path)):
+            return False
+        try:
+            os.link(self._path, following)
+        except FileNotFoundError:
+            return False  # it has just turned again
+        if self._next is not None and not _is_at(self._next, self._coming):
+            self._next.close()
             self._next = None
+        return True
 
     def _hand_over(self, following: Path) -> bool:
         """Conmon waits inside its open, before its rename. False when it did not wait long enough."""
@@ -141,6 +157,28 @@ class RotatedLog:
         self._next = fresh
         return True
 
+    def _is_last(self, read: BinaryIO) -> bool:
+        """Whether the log's name is with the file that is read, or with one that nobody has written to yet."""
+        try:
+            with self._path.open("rb", buffering=0) as log:
+                if os.path.sameopenfile(log.fileno(), read.fileno()):
+                    return True
+                return _is_unused(log) if self._next is None or not _is_at(self._next, self._path) else True
+        except FileNotFoundError:
+            return True
+
+    def _is_noted(self, *, sure: bool) -> bool:
+        """Whether nothing lies between the two files, or that it may was told by `gap` in the call before this one."""
+        if not sure and not self._missed:
+            self._missed = self.gap = True
+            return False
+        return True
+
+    def _show(self, read: BinaryIO) -> None:
+        """Conmon writes, so its rename is over: what it writes gets the log's name, where `podman logs` reads it."""
+        if self._next is not None and _is_at(self._next, self._coming) and not _is_at(read, self._path):
+            self._put(self._named(self.number), self._path)
+
     def _reserve(self, read: BinaryIO) -> BinaryIO | None:
         """Have the next file in place before conmon asks for it. None: not now."""
         fresh = self._fresh()
@@ -149,8 +187,9 @@ class RotatedLog:
         try:
             os.link(self._made, self._coming)
         except FileExistsError:
-            if _is_at(read, self._coming):
-                self._made.rename(self._coming)  # else conmon would empty what it has written itself
+            if _is_at(read, self._coming) and _is_at(read, self._path):
+                self._made.rename(self._coming)  # else conmon would empty its own file to turn
+                self.gap = self.offset > 0
                 return fresh
             fresh.close()
             return self._left_there()
@@ -162,7 +201,7 @@ class RotatedLog:
         """The next file that a driver before this one made; None when conmon is about to rename one of its own."""
         with contextlib.suppress(FileNotFoundError):
             file = self._coming.open("rb", buffering=0)
-            if _lease(file) and not os.fstat(file.fileno()).st_size:
+            if _is_unused(file):
                 return file
             file.close()
         return None
@@ -200,6 +239,11 @@ def _lease(file: BinaryIO) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_unused(file: BinaryIO) -> bool:
+    """Whether it is empty and nobody has it open to write. If so, it has a lease from now on until it is closed."""
+    return _lease(file) and not os.fstat(file.fileno()).st_size
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
