@@ -11,6 +11,7 @@ from hub.auctions.auctioneer import Auctioneer
 from hub.auctions.orders import Orders
 from hub.blobs import CHUNK, Blobs
 from hub.courier import Courier
+from hub.fleet import twins
 from hub.fleet.births import Births
 from hub.fleet.drift import DriftWatch
 from hub.fleet.registry import Node, Registry
@@ -165,11 +166,23 @@ class Inbox:
             body = self._keys.open(address.owner, packet.topic, packet.payload)
         message = decode(address.channel, body)
         node = self._registry.nodes.get(address.owner)
+        if node is not None and isinstance(message, NodeStatus):
+            self._hear_run(node, message)
         if node is not None and message.ep < node.ep and isinstance(message, Document | Bid):
             raise Untrusted("an older epoch than one seen", details={"reason": "stale-epoch"})
         if isinstance(message, Bid) and message.tender_id != address.item:
             raise Untrusted("topic and body name different tenders", details={"reason": "malformed"})
         return address, message
+
+    def _hear_run(self, node: Node, status: NodeStatus) -> None:
+        """Of old epochs too: the copy of a box has those of the day on which it was made."""
+        now, before = clock.monotonic(), node.runs.doubled(clock.monotonic())
+        if not node.runs.heard(status, now, node.caps.every if node.caps else 0):
+            return
+        asyncio.get_running_loop().call_at(node.runs.until + 1, self._dispatcher.wake_all)
+        if not before:
+            log.error("node %s (%s): %s; %s", node.name, node.id, twins.SAID, twins.REMEDY)
+            self.fleet_changed()
 
     def _refuse(self, packet: Packet, error: TenderError) -> None:
         """Each is counted, under the words that nodes use too; a log that told of each could be flooded."""

@@ -125,6 +125,8 @@ class Live(Collector):
         yield _counted("tender_node_memberships", "Nodes by membership.", "membership", approval, members)
         adrift = sum(node.drift is not None for node in nodes)
         yield _gauge("tender_nodes_adrift", "Nodes that do not agree with the hub on what they hold.", adrift)
+        doubled = sum(node.runs.doubled(clock.monotonic()) for node in nodes)
+        yield _gauge("tender_nodes_doubled", "Nodes as which two boxes speak by turns.", doubled)
         yield _gauge(
             "tender_hub_deaf", "Channels on which the broker delivers nothing to the hub.", self._courier.deaf()
         )

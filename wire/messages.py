@@ -41,7 +41,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NodeStatus(Message, frozen=True):
-    """Presence, retained; also the will. `next` is the health interval or seconds to the planned wake."""
+    """Presence, retained; also the will. `next` is the health interval or seconds to the planned wake.
+
+    `run` is a random name of the process that speaks, empty in wills: two that come by turns are two boxes.
+    """
 
     policy: ClassVar[Policy] = Policy(Channel.STATE, 512, retain=True)
     state: NodeState
@@ -50,6 +53,7 @@ class NodeStatus(Message, frozen=True):
     next: int = 0
     agent: str = ""
     caps: str = ""
+    run: Annotated[str, Meta(max_length=16)] = ""
 
 
 class EngineCapability(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,7 +13,7 @@ from hub.auctions.orders import Orders, carried
 from hub.auctions.ranking import Ranked, lacked_room
 from hub.blobs import Blobs
 from hub.courier import Courier
-from hub.fleet.registry import Registry
+from hub.fleet.registry import Node, Registry
 from hub.jobs.board import Board, LiveJob
 from hub.jobs.ids import new_id
 from hub.scheduler import OpenTender
@@ -180,7 +180,7 @@ class Auctioneer:
         outcome = settle(
             auction,
             names={node.id: node.name for node in invited},
-            wins={node.id: node.wins for node in invited if node.membership is Membership.APPROVED},
+            wins={node.id: node.wins for node in invited if _may_win(node)},
             placed=live.placed_since(auction.record.opened) if live else {},
             closed=clock.unix_ns(),
             message=message,
@@ -258,3 +258,8 @@ class Auctioneer:
         node = self._registry.nodes.get(made.node_id)
         message = f"Requested execution on {node.name if node and node.name else made.node_id}"
         return of_execution(made, "Scheduling", message, {"NodeID": made.node_id})
+
+
+def _may_win(node: Node) -> bool:
+    """Whether an award would reach one box that may have it."""
+    return node.membership is Membership.APPROVED and not node.runs.doubled(clock.monotonic())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
+from hub.fleet import twins
 from hub.fleet.registry import Node
 from hub.fleet.waking import back_at, expected
 from wire import clock
@@ -163,6 +164,8 @@ def _times(requested: Resources, free: Resources) -> int:
 def _presence(question: Question, node: Node) -> float | Reason:
     if node.membership is not Membership.APPROVED:
         return Reason("not-approved", "the node is not approved", "tender node approve " + node.id)
+    if node.runs.doubled(question.monotonic):
+        return Reason(twins.CODE, twins.SAID, twins.REMEDY)
     presence = node.presence(question.now)
     if presence is NodeState.SLEEPING:
         back = back_at(node, question.now)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hub.fleet.adrift import Drift
+from hub.fleet.twins import Runs
 from hub.store.fleet import NodeRecord
 from hub.store.upkeep import UpkeepRecord
 from wire import clock, holding
@@ -76,6 +77,8 @@ class Node:
     cool_until: float = 0.0
     """Monotonic time until which a failing node is not invited."""
     wins: int = 0
+    runs: Runs = field(default_factory=Runs)
+    """Which runs of its agent have spoken."""
     upkeep: UpkeepRecord = field(default_factory=lambda: UpkeepRecord(node_id=""))
     """What operators said of it."""
 
@@ -114,7 +117,7 @@ class Node:
     @property
     def checks(self) -> list[Check]:
         """Its own, and what the hub has to say of it."""
-        own = self.health.checks if self.health is not None else []
+        own = [*self.runs.checks, *(self.health.checks if self.health is not None else [])]
         return [*own, self.drift.check] if self.drift is not None else own
 
     @property

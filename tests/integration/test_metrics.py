@@ -22,7 +22,7 @@ UNITS = ("_seconds", "_bytes", "_rows", "_info", "_total")
 COUNTS_OF_THINGS = {
     "tender_jobs", "tender_executions", "tender_nodes", "tender_node_memberships", "tender_auctions_open",
     "tender_jobs_waiting_for_room", "tender_webhooks", "tender_nodes_adrift",
-    "tender_hub_deaf",
+    "tender_hub_deaf", "tender_nodes_doubled",
 }  # fmt: skip
 """Gauges whose unit is the thing that they count."""
 NAMED = {

@@ -1,0 +1,82 @@
+"""Two boxes that speak as one node: the hub's operators hear of it, and neither gets work."""
+
+import asyncio
+import shutil
+
+import pytest
+
+from tests.support.fleet import AgentProcess
+from tests.support.hub_bench import HubBench, hub_bench, until
+from tests.support.hub_process import HubProcess, wasm_job
+from wire import messages as m
+from wire.states import NodeState
+from wire.topics import Channel
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    async with hub_bench(tmp_path / "hub") as running:
+        yield running
+
+
+async def checks(bench: HubBench, name: str) -> list[str]:
+    shown = (await bench.get(f"nodes/{name}"))["Node"]["Tender"]["Checks"]
+    return [check["Name"] for check in shown if check["Verdict"] == "fail"]
+
+
+async def queued(bench: HubBench, job: str) -> None:
+    live = bench.hub.board.jobs[job]
+    await until(lambda: live.job.state == "queued")
+
+
+async def test_two_boxes_with_one_identity_are_an_alarm_and_neither_gets_work(bench):
+    node = await bench.node("north")
+
+    async def born(run: str, ep: int) -> None:
+        node.ep = ep
+        await node.say(Channel.STATE, m.NodeStatus(ep=ep, state=NodeState.ONLINE, next=30, run=run))
+
+    await born("a", 150)
+    await born("b", 151)  # a restart
+    await bench.finished(await bench.submit(wasm_job()))
+    await born("copy", 101)  # refused as of an old epoch, and noted
+    assert await checks(bench, "north") == []
+    await born("b", 152)
+    runs = bench.hub.registry.nodes[node.id].runs
+    await until(lambda: runs.until > 0)
+    assert await checks(bench, "north") == ["duplicate-identity"]
+    assert "tender_nodes_doubled 1.0" in (await bench.call("GET", "/metrics")).text
+    waits = wasm_job()
+    waits["Tasks"][0]["Timeouts"] = {"QueueTimeout": 60}
+    job = await bench.submit(waits)
+    await queued(bench, job)
+    assert len(node.orders) == 1
+    runs.until = 0.0  # the quiet time is over
+    bench.hub.dispatcher.wake_all()
+    await bench.finished(job)
+    assert await checks(bench, "north") == []
+
+
+@pytest.mark.long
+async def test_two_real_agents_with_one_identity_are_noticed_within_a_minute(tmp_path):
+    first = AgentProcess(tmp_path / "first", "box")
+    second = AgentProcess(tmp_path / "second", "box")
+    async with HubProcess(tmp_path / "hub") as hub:
+        await first.start(await hub.token())
+        await seen(hub, "pass", 60)
+        await first.stop()
+        shutil.copytree(first.folder / "data", second.folder / "data")
+        await first.start()
+        await asyncio.sleep(5)
+        await second.start()
+        try:
+            await seen(hub, "duplicate-identity", 90)
+        finally:
+            await first.stop()
+            await second.stop()
+
+
+async def seen(hub: HubProcess, word: str, seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while word not in str([node["Tender"]["Checks"] for node in (await hub.get("nodes"))["Nodes"]]):
+            await asyncio.sleep(0.2)
