@@ -40,7 +40,7 @@ class Presence:
         self._interval, self._capabilities = interval, capabilities
         self._want_version, self._reports = want_version, reports
         self._since = int(clock.unix())
-        self._run = os.urandom(4).hex()
+        self.run = os.urandom(4).hex()
         self._said_caps = ""
         self.asleep_for: Callable[[], float | None] = lambda: None
         """Seconds until the link opens again; None while it may be open."""
@@ -87,7 +87,7 @@ class Presence:
                 next=self._interval if left is None else max(1, round(left)),
                 agent=VERSION,
                 caps=self._said_caps,
-                run=self._run,
+                run=self.run,
             )
         )
 

@@ -45,6 +45,8 @@ class Sync:
         self.outbox.acked(table.acked)
         self._hub_ep = numbers.get("hub_ep")
         self._hub_away = False
+        self._spoke = False
+        """Whether this run has heard itself: another one that speaks later is another box."""
         self._held_timer: asyncio.TimerHandle | None = None
         self._held_at = float("-inf")
         self._wake_timer: asyncio.TimerHandle | None = None
@@ -121,6 +123,10 @@ class Sync:
     def own_state(self, status: NodeStatus) -> None:
         """Our own presence as others see it: an older one, or a will that came late, is put right at once."""
         ep = self._voice.ep
+        if status.run == self._presence.run:
+            self._spoke = True
+        elif status.run and self._spoke and status.state is not NodeState.OFFLINE and self._voice.link is not None:
+            self._voice.link.contested()
         if status.ep > ep:
             log.error("another box speaks as this node with epoch %d, ours is %d", status.ep, ep)
         elif self.online.is_set() and (status.ep < ep or status.state is NodeState.OFFLINE):

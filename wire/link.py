@@ -65,6 +65,7 @@ class Link:
         self._may_open = asyncio.Event()
         self._may_open.set()
         self._turned = asyncio.Event()
+        self._contested = False
         self._counters = Counter[str]() if counters is None else counters
         self.hearing = Hearing(options.canaries, options.canary_each, self._counters)
 
@@ -101,6 +102,13 @@ class Link:
         if self._session is not None:
             self._session.rest()
 
+    def contested(self) -> None:
+        """Another client has had our session: when it takes it again, leave it alone for a while.
+
+        Not every broker says so itself: mosquitto 2.0 just closes the connection.
+        """
+        self._contested = True
+
     def wake(self) -> None:
         """Connect at once, if it rested."""
         if self.resting:
@@ -122,7 +130,8 @@ class Link:
             self._handler.down(why)
             heed_cancellation()
             delay = backoff.next()
-            if code == TAKEN_OVER:
+            if code == TAKEN_OVER or self._contested:
+                self._contested = False
                 self._counters["taken-over"] += 1
                 log.error(
                     "another client took over the session of %s: two boxes with one identity?", self._options.client_id

@@ -1,16 +1,21 @@
 """Two boxes that speak as one node: the hub's operators hear of it, and neither gets work."""
 
 import asyncio
+import contextlib
 import shutil
 
+import aiomqtt  # noqa: TID251  the twin speaks without our link
 import pytest
 
+from tests.support.agent_bench import AgentBench, eventually
+from tests.support.broker import broker_bench
 from tests.support.fleet import AgentProcess
 from tests.support.hub_bench import HubBench, hub_bench, until
 from tests.support.hub_process import HubProcess, wasm_job
+from tests.support.mqtt import PlainClient
 from wire import messages as m
 from wire.states import NodeState
-from wire.topics import Channel
+from wire.topics import Address, Channel, Topics
 
 
 @pytest.fixture
@@ -55,6 +60,24 @@ async def test_two_boxes_with_one_identity_are_an_alarm_and_neither_gets_work(be
     bench.hub.dispatcher.wake_all()
     await bench.finished(job)
     assert await checks(bench, "north") == []
+
+
+async def test_a_box_whose_session_another_one_takes_again_and_again_lets_it_have_it_for_a_while(tmp_path):
+    async with broker_bench(tmp_path) as broker:
+        bench = AgentBench(broker, tmp_path)
+        me = bench.identity
+        topic = Topics(broker.root).build(Address(Channel.STATE, me.node_id))
+        other = me.signer.seal(topic, m.encode(m.NodeStatus(ep=1, state=NodeState.ONLINE, run="other")))
+        async with bench.hub, bench.agent() as parts:
+            await eventually(parts.sync.online.is_set)
+            while not parts.counters["taken-over"]:
+                before = parts.link.ep
+                with contextlib.suppress(aiomqtt.MqttError):
+                    async with PlainClient(broker.port, broker.context(me.node_id), me.node_id) as twin:
+                        await twin.publish(topic, other, qos=1, retain=True)
+                await eventually(lambda before=before: parts.counters["taken-over"] or parts.link.ep > before)
+                await eventually(lambda: parts.counters["taken-over"] or parts.sync.online.is_set())
+            assert parts.link.ep <= 5
 
 
 @pytest.mark.long
