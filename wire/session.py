@@ -81,6 +81,7 @@ class Session:
 
     def _hook(self) -> None:
         self._client.bound(self._options.max_packet)
+        self._paho.connect_timeout = self._options.timeout  # paho gives a TLS handshake 5 s, whatever the link
         self._paho.manual_ack_set(True)  # noqa: FBT003  paho's own signature
         self._paho.on_message = self._on_message
         self._paho.on_publish = self._on_publish
