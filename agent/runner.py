@@ -11,7 +11,6 @@ import random
 import shutil
 from collections.abc import Callable, Collection, Coroutine, Generator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,9 +245,9 @@ class Runner:
         said = msgspec.structs.replace(change, reason=None)
         try:
             with self._told_if_slow(execution.id, E.PUBLISHING, said, expect={E.RUNNING}):
-                insist = to is E.COMPLETED
-                publish = partial(self._publishing.publish, execution, folder, code, insist=insist)
-                result = await patiently(publish, execution.id)
+                result = await patiently(
+                    lambda: self._publishing.publish(execution, folder, code, insist=to is E.COMPLETED), execution.id
+                )
         except ExecutionFailed as failure:
             log.warning("%s: the result could not be published: %s", execution.id, failure.message)
             reason = failure.reason if to is E.COMPLETED else change.reason
@@ -260,19 +259,18 @@ class Runner:
 
     async def _end_work(self, execution_id: str, handle: Handle, reason: Reason) -> None:
         """Stop work; an executor that is away for a moment is asked again until the work has ended."""
-        pause = 0.5
+        backoff = Backoff(first=1.0, most=30.0)
         while (active := self._active.get(execution_id)) is not None and active.running:
             try:
                 failpoints.at("stop.before")
-                await self._executor_of(handle).stop(handle, GRACE, reason)
+                await self._plugins.executor(handle.executor).stop(handle, GRACE, reason)
                 failpoints.at("stop.after")
                 return
             except ExecutionFailed as failure:
                 log.warning("%s could not be stopped yet: %s", execution_id, failure.message)
             except Exception:
                 log.exception("%s could not be stopped yet", execution_id)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 30.0)
+            await asyncio.sleep(backoff.next())
 
     async def _clean_up(self, active: _Active, execution: Execution) -> None:
         """Forget the ended work outside its folder. What fails here is done at the next start of the agent."""
@@ -286,15 +284,12 @@ class Runner:
                     await executor.stop(handle, 0.0, active.stopping or Reason("cancelled", "the start was cut off"))
             failpoints.at("clean-up.before")
             for handle in handles:
-                await self._executor_of(handle).remove(handle)
+                await self._plugins.executor(handle.executor).remove(handle)
             failpoints.at("clean-up.after")
         except ExecutionFailed as failure:
             log.warning("%s: cleaning up is left for later: %s", execution.id, failure.message)
         except Exception:
             log.exception("%s: cleaning up is left for later", execution.id)
-
-    def _executor_of(self, handle: Handle) -> Executor:
-        return self._plugins.executor(handle.executor)
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
