@@ -73,6 +73,11 @@ class HealthReports:
         """Something has changed that must not wait for the next look."""
         self._soon.set()
 
+    def came_up(self) -> None:
+        """The link is open: a report that is due, or was never made, does not wait for the next look."""
+        if clock.monotonic() - self._said_at >= self._interval - 1:
+            self._soon.set()
+
     async def run(self, online: asyncio.Event) -> None:
         """Look for ever; returns only by cancellation."""
         loop = asyncio.get_running_loop()

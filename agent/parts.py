@@ -293,6 +293,7 @@ class Parts:
         self.publishing.nudge()
         if self.sleeping is not None:
             self.health.look_soon()  # it is open too briefly to wait for the next look
+        self.health.came_up()
 
     async def _resync(self) -> None:
         """The hub has another picture of this node: because of what it said, or of what was not heard here."""

@@ -1,6 +1,5 @@
 """A broker that takes a subscription and delivers nothing: who is deaf notices, says so, and tries again slowly."""
 
-import asyncio
 import os
 import signal
 
@@ -9,6 +8,7 @@ import pytest
 from tests.support.agent_bench import AgentBench, agent_bench, eventually
 from tests.support.hub_double import fake_job
 from tests.support.hub_process import HubProcess
+from tests.support.scenario import until
 from wire.backoff import Backoff
 from wire.messages import Check, Health
 
@@ -39,7 +39,7 @@ def deaf(bench: AgentBench) -> list[Check]:
 async def test_a_node_whose_line_in_the_access_list_is_gone_says_so_and_hears_again_when_it_is_back(bench: AgentBench):
     async with bench.agent(link=OFTEN) as parts:
         await bench.hub.online()
-        parts.link.hearing.patience, parts.link.hearing.pauses = 0.5, Backoff(first=0.5, most=1.0, least=0.5)
+        parts.link.hearing.patience, parts.link.hearing.pauses = 1.0, Backoff(first=0.5, most=1.0, least=0.5)
         assert (await bench.hub.invite("t-1", fake_job())).bid
         access(bench, "read tender/1/n/%u/inv/+")
         await bench.hub.until(lambda: deaf(bench))
@@ -56,7 +56,7 @@ async def test_a_deaf_node_opens_new_sessions_ever_more_seldom(bench: AgentBench
     access(bench, "read tender/1/n/%u/cmd/+", "read tender/1/n/%u/ack")
     async with bench.agent(link=OFTEN) as parts:
         hearing = parts.link.hearing
-        hearing.patience, hearing.pauses = 0.3, Backoff(first=0.1, most=3600.0, least=0.1)
+        hearing.patience, hearing.pauses = 1.0, Backoff(first=0.1, most=3600.0, least=0.1)
         await eventually(lambda: parts.link.ep >= 3)
         assert "does not deliver ack, cmd" in deaf(bench)[0].message
         assert parts.counters["deaf"] == 1
@@ -71,7 +71,6 @@ async def test_a_node_that_may_send_no_canaries_and_one_without_a_hub_are_not_de
     access(bench, *NO_CANARIES)
     async with bench.agent(link=OFTEN) as parts:
         await bench.hub.online()
-        parts.link.hearing.patience = 0.3
         for _ in range(3):
             await bench.hub.next(Health, len(bench.hub.all(Health)))
         bench.broker.broker.reload()
@@ -83,9 +82,10 @@ async def test_a_node_that_may_send_no_canaries_and_one_without_a_hub_are_not_de
 
 
 async def deaf_channels(hub: HubProcess, count: int) -> None:
-    async with asyncio.timeout(150):
-        while f"\ntender_hub_deaf {count}.0\n" not in (await hub.client.get("/metrics")).text:
-            await asyncio.sleep(0.5)
+    async def shown() -> bool:
+        return f"\ntender_hub_deaf {count}.0\n" in (await hub.client.get("/metrics")).text
+
+    await until(shown, 150)
 
 
 @pytest.mark.long

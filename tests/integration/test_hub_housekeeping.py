@@ -12,7 +12,7 @@ from hub.broker.mosquitto import BrokerSettings
 from hub.keeping.housekeeping import Housekeeping
 from hub.pki import Pki
 from tests.support.broker import issue
-from tests.support.hub_bench import until
+from tests.support.scenario import until
 from wire import clock
 from wire.link import mutual_tls
 
@@ -79,9 +79,10 @@ async def test_an_expired_certificate_of_the_broker_is_refused_and_its_new_one_i
 
 
 async def shows(broker: ManagedBroker, context: ssl.SSLContext, wanted: str) -> None:
-    async with asyncio.timeout(60):
-        while await refusal(broker, context) != wanted:
-            await asyncio.sleep(0.05)
+    async def seen() -> bool:
+        return await refusal(broker, context) == wanted
+
+    await until(seen, 60)
 
 
 async def refusal(broker: ManagedBroker, context: ssl.SSLContext) -> str:

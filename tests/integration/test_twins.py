@@ -1,6 +1,5 @@
 """Two boxes that speak as one node: the hub's operators hear of it, and neither gets work."""
 
-import asyncio
 import contextlib
 import shutil
 
@@ -10,9 +9,10 @@ import pytest
 from tests.support.agent_bench import AgentBench, eventually
 from tests.support.broker import broker_bench
 from tests.support.fleet import AgentProcess
-from tests.support.hub_bench import HubBench, hub_bench, until
+from tests.support.hub_bench import HubBench, hub_bench
 from tests.support.hub_process import HubProcess, wasm_job
 from tests.support.mqtt import PlainClient
+from tests.support.scenario import until
 from wire import messages as m
 from wire.states import NodeState
 from wire.topics import Address, Channel, Topics
@@ -88,9 +88,10 @@ async def test_two_real_agents_with_one_identity_are_noticed_within_a_minute(tmp
         await first.start(await hub.token())
         await seen(hub, "pass", 60)
         await first.stop()
+        await presence(hub, "offline")
         shutil.copytree(first.folder / "data", second.folder / "data")
         await first.start()
-        await asyncio.sleep(5)
+        await presence(hub, "online")
         await second.start()
         try:
             await seen(hub, "duplicate-identity", 90)
@@ -100,6 +101,14 @@ async def test_two_real_agents_with_one_identity_are_noticed_within_a_minute(tmp
 
 
 async def seen(hub: HubProcess, word: str, seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        while word not in str([node["Tender"]["Checks"] for node in (await hub.get("nodes"))["Nodes"]]):
-            await asyncio.sleep(0.2)
+    async def shown() -> bool:
+        return word in str([node["Tender"]["Checks"] for node in (await hub.get("nodes"))["Nodes"]])
+
+    await until(shown, seconds)
+
+
+async def presence(hub: HubProcess, state: str) -> None:
+    async def shown() -> bool:
+        return [node["Tender"]["State"] for node in (await hub.get("nodes"))["Nodes"]] == [state]
+
+    await until(shown, 60)
