@@ -85,19 +85,20 @@ async def test_two_real_agents_with_one_identity_are_noticed_within_a_minute(tmp
     first = AgentProcess(tmp_path / "first", "box")
     second = AgentProcess(tmp_path / "second", "box")
     async with HubProcess(tmp_path / "hub") as hub:
-        await first.start(await hub.token())
-        await seen(hub, "pass", 60)
-        await first.stop()
-        await presence(hub, "offline")
-        shutil.copytree(first.folder / "data", second.folder / "data")
-        await first.start()
-        await presence(hub, "online")
-        await second.start()
         try:
+            await first.start(await hub.token())
+            await seen(hub, "pass", 60)
+            await first.stop()
+            await presence(hub, "offline")
+            shutil.copytree(first.folder / "data", second.folder / "data")
+            await first.start()
+            await presence(hub, "online")
+            await second.start()
             await seen(hub, "duplicate-identity", 90)
         finally:
-            await first.stop()
-            await second.stop()
+            for one in (first, second):
+                if one.process is not None:
+                    await one.stop()
 
 
 async def seen(hub: HubProcess, word: str, seconds: float) -> None:
