@@ -27,8 +27,10 @@ from wire.resources import Resources
 from wire.states import Membership, NodeState
 
 log = logging.getLogger(__name__)
-SOON, LATEST = 10.0, 3600.0
-"""Seconds from the first look at a difference to the second, and the most between two exchanges about it."""
+SOON, LATEST = 10.0, 300.0
+"""Seconds from the first look at a difference to the second, and the most between two exchanges about it; a node that
+reports more seldom is not spoken to more often than that. What kept them from agreeing may be over by then.
+"""
 SPREAD = 0.5
 """Share of a pause by which looks at many nodes are spread."""
 EXCHANGES = 3
@@ -146,11 +148,11 @@ class DriftWatch:
 
     async def _talk(self, node: Node, due: Mapping[Key, Seen], found: Mapping[Key, Refusal | None]) -> None:
         """One exchange about what is due: what ends it, and from the second time on all anew."""
-        now = clock.monotonic()
+        now, latest = clock.monotonic(), max(LATEST, node.status.next if node.status else 0)
         anew = any(key.what in BY_SAYING or (one.tries and key.what is not What.UNTOLD) for key, one in due.items())
         for one in due.values():
             one.tries, one.said = one.tries + 1, now
-            one.due = now + min(LATEST, self.soon * 2**one.tries)
+            one.due = now + min(latest, self.soon * 2**one.tries)
         self._courier.refuse(node.id, [refusal for key in due if (refusal := found[key]) is not None])
         if any(key.what in BY_WANT for key in due):
             self._courier.want_changed(node.id, now=True)

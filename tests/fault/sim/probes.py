@@ -9,6 +9,8 @@ from tests.fault.sim.world import World
 
 EACH = 20.0
 """Virtual seconds between two looks."""
+JUST = 1.0
+"""Seconds: what the hub heard a moment ago may be a goodbye, whose connection closes only now."""
 TASKS, TASKS_EACH = 120, 4
 """Tasks that a process may have at a time: so many, and so many more for each execution, job and node."""
 TASKS_IDLE = 4
@@ -92,7 +94,7 @@ class Probes:
         assert hub is not None
         known = hub.registry.nodes[node.id]
         shown = process.enter(known.here, self.world.now_ns())
-        if shown is not here:
+        if shown is not here and process.enter(known.age, self.world.now_ns()) > JUST:
             told = "here" if here else "away"
             self.world.fail("I14", f"{node.name} has been {told} for {self.limit:g} s, and the hub shows the opposite")
         if known.heard_at is None:

@@ -16,6 +16,7 @@ import agent.runner
 import agent.session
 import agent.store.executions
 import agent.store.store
+import hub.jobs.ids
 import wire.clock
 import wire.link
 import wire.signing
@@ -65,6 +66,7 @@ def installed(loop: VirtualLoop, seed: int, synced: Synced) -> Generator[None]:
         (gpus, "look", _no_gpus),
         (cgroups, "look", lambda: groups),
         (os, "urandom", chance.randbytes),
+        (hub.jobs.ids, "_last", 0),
         (os, "fsync", synced.fsync),
         (os, "posix_fallocate", lambda *_: None),
     ]
