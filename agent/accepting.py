@@ -92,6 +92,9 @@ class Acceptance:
     async def _accept(self, order: Order, envelope: bytes, hold: Hold, began: float) -> None:
         """Turn the hold into an allocation, commit, carry out."""
         name = order.execution_id
+        if name in self._executions.known:  # the same order came twice, and this one took longer to judge
+            self._counters["repeated-order"] += 1
+            return
         outcome = self._ledger.allocate(name, hold.resources, clock.monotonic(), tender_id=hold.tender_id)
         if not outcome.granted:
             raise ExecutionFailed(NO_ROOM)

@@ -18,6 +18,7 @@ from tests.support.faults import Relay, broker_port, look_elsewhere, relay_to
 from tests.support.fleet import Fleet
 from tests.support.mqtt import PlainClient
 from tests.support.scenario import Notebook, Traced, completes_once, hub_rows, node_rows, settings, traced_job, until
+from wire.hearing import MARK
 from wire.messages import Ack, EventBatch, StatusBatch, decode
 from wire.signing import OVERHEAD
 from wire.topics import Channel, Topics
@@ -53,7 +54,7 @@ async def watch(client: PlainClient, drains: dict[str, Drain]) -> None:
     topics = Topics()
     async for packet in client.messages:
         address = topics.parse(str(packet.topic))
-        if address is None:
+        if address is None or bytes(packet.payload).startswith(MARK):  # pyright: ignore[reportArgumentType]
             continue
         message = decode(address.channel, bytes(packet.payload)[OVERHEAD:])  # pyright: ignore[reportArgumentType]
         drain = drains[address.owner]
