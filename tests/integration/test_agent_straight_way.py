@@ -160,7 +160,7 @@ async def test_room_that_is_reserved_for_inputs_does_not_limit_the_work(bench: A
 async def test_decisions_know_how_the_box_is(bench: AgentBench):
     async with bench.agent() as parts:
         await bench.hub.online()
-        await eventually(lambda: "disk" in parts.standing.facts().health)
+        await bench.hub.next(m.Health)  # the look that the link's opening brings is over
         parts.health.verdicts = {"disk": "fail"}
         declined = await bench.hub.invite("t-1", fake_job())
         assert [reason.code for reason in declined.reasons] == ["no-disk"]
