@@ -11,6 +11,7 @@ import pytest
 from tests.support.agent_bench import AgentBench, agent_bench
 from tests.support.hub_double import fake_job
 from tests.support.tars import tar_gz
+from wire import messages as m
 from wire.jobs.job import InputSource, Job, Source
 from wire.states import Desired
 from wire.states import ExecutionState as E
@@ -50,8 +51,9 @@ async def test_only_what_no_living_execution_uses_goes(bench: AgentBench, lives)
         await bench.hub.status("e-1", E.RUNNING if lives else E.COMPLETED)
     blobs, inputs = aged(bench.data / "blobs"), aged(bench.data / "inputs")
     assert (len(blobs), len(inputs)) == (1, 1)
+    before = len(bench.hub.all(m.Health))
     async with bench.agent() as parts:
-        await bench.hub.online()
+        await bench.hub.next(m.Health, before)  # the look that the link's opening brings is over
         parts.health.verdicts = {"disk": "fail"}
         await parts.caches.trim()
         left = [names(bench.data / "blobs"), names(bench.data / "inputs")]
@@ -66,6 +68,7 @@ async def test_what_was_brought_a_moment_ago_stays(bench: AgentBench):
         await bench.hub.online()
         await bench.hub.auction("e-1", with_inputs(bench, fake_job()))
         await bench.hub.status("e-1", E.COMPLETED)
+        await bench.hub.next(m.Health)  # the look that the link's opening brings is over
         parts.health.verdicts = {"disk": "fail"}
         await parts.caches.trim()
         assert len(names(bench.data / "blobs")) == len(names(bench.data / "inputs")) == 1
